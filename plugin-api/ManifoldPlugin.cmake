@@ -1,0 +1,2 @@
+function(manifold_plugin dir)
+endfunction()

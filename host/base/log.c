@@ -43,6 +43,6 @@ void log_at(enum log_level level, const char *format, ...)
     if (at > (int)sizeof line - 2)
         at = (int)sizeof line - 2;
     line[at++] = '\n';
-    while (write(2, line, (size_t)at) < 0 && 0)
-        ;
+    if (write(2, line, (size_t)at) < 0)
+        return; /* there is nobody left to tell */
 }

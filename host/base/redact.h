@@ -4,9 +4,10 @@
  *
  * A set is filled once and then only read, by any number of threads. Each
  * secret is known in the shapes it travels in: as it is, escaped as JSON,
- * percent- and form-encoded, in hex, and inside base64 at every alignment
- * (so "Basic" credentials go too). Values shorter than REDACT_MIN are not
- * taken: removing every "8080" would hide nothing and spoil everything. */
+ * percent- and form-encoded, and inside base64 at every alignment (so "Basic"
+ * credentials go too, but for up to two bytes at either end). Values shorter
+ * than REDACT_MIN are not taken: removing every "8080" would hide nothing and
+ * spoil everything. */
 #ifndef BASE_REDACT_H
 #define BASE_REDACT_H
 

@@ -289,7 +289,7 @@ void json_place(mf_str text, size_t offset, unsigned *line, unsigned *column)
 /* ---- walking checked text ---- */
 
 /* p is at the opening quote; returns the place after the closing one. */
-static const char *string_end(const char *p, const char *end)
+const char *json_string_end(const char *p, const char *end)
 {
     for (p++; p < end; p++) {
         p = plain_run(p, end);
@@ -310,7 +310,7 @@ static const char *container_end(const char *p, const char *end)
     for (; p < end; p++) {
         switch (*p) {
         case '"':
-            p = string_end(p, end) - 1;
+            p = json_string_end(p, end) - 1;
             break;
         case '{': case '[':
             depth++;
@@ -325,7 +325,7 @@ static const char *container_end(const char *p, const char *end)
 }
 
 /* The value at p, which has no white space before it. */
-static mf_val value_at(const char *p, const char *end)
+mf_val json_value_at(const char *p, const char *end)
 {
     const char *q = p;
     uint32_t type;
@@ -335,7 +335,7 @@ static mf_val value_at(const char *p, const char *end)
     switch (*p) {
     case '"':
         type = MF_STRING;
-        q = string_end(p, end);
+        q = json_string_end(p, end);
         break;
     case '{':
         type = MF_OBJECT;
@@ -365,7 +365,7 @@ mf_val json_root(mf_str text)
 {
     const char *end = text.ptr + text.len;
 
-    return value_at(skip_space(text.ptr, end), end);
+    return json_value_at(skip_space(text.ptr, end), end);
 }
 
 bool json_next(mf_val v, mf_iter *it, mf_str *raw_key, mf_val *value)
@@ -383,13 +383,13 @@ bool json_next(mf_val v, mf_iter *it, mf_str *raw_key, mf_val *value)
         return false;
     *raw_key = (mf_str){ NULL, 0 };
     if (v.type == MF_OBJECT) {
-        const char *q = string_end(p, end);
+        const char *q = json_string_end(p, end);
 
         *raw_key = (mf_str){ p + 1, (size_t)(q - p) - 2 };
         p = skip_space(q, end);
         p = skip_space(p + 1, end);
     }
-    *value = value_at(p, end);
+    *value = json_value_at(p, end);
     it->opaque[0] = (uint64_t)(p + value->len - v.raw);
     return true;
 }

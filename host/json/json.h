@@ -32,6 +32,11 @@ void json_place(mf_str text, size_t offset, unsigned *line, unsigned *column);
 
 /* The value that checked text holds. */
 mf_val json_root(mf_str text);
+/* For readers that go through checked text once, byte by byte. p is at the
+ * first byte of a value; MF_ABSENT at end. */
+mf_val json_value_at(const char *p, const char *end);
+/* p is at an opening quote; returns the place after the closing one. */
+const char *json_string_end(const char *p, const char *end);
 
 /* Members of an object: key without quotes but with escapes, as it stands.
  * Elements of an array: key is { NULL, 0 }. Returns false past the end, and

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proto.h - what supervisor and children say to each other.
+ *
+ * Both are the same binary, so structs travel as they are in memory. The
+ * supervisor treats what a worker sends as hostile all the same: lengths and
+ * numbers are checked where they are read. Configuration travels as JSON. */
+#ifndef IPC_PROTO_H
+#define IPC_PROTO_H
+
+#include "journal/journal.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* Descriptors a child finds open, by number. */
+enum {
+    CHILD_CONTROL_FD = 3, /* the channel */
+    CHILD_HEAD_FD = 4,    /* memfd: struct journal_head */
+    CHILD_JOURNAL_FD = 5, /* the journal's directory */
+    CHILD_SLOT_FD = 6,    /* worker: memfd, struct slot */
+    CHILD_WAKE_FD = 7,    /* worker: eventfd, written after a commit */
+    CHILD_PLUGIN_FD = 8,  /* worker: the stored copy of the .so */
+    CHILD_FDS_END = 9
+};
+
+enum message {
+    /* to any child */
+    MSG_DRAIN = 1,      /* u32: milliseconds it may take; then exit 0 */
+    /* from any child */
+    MSG_READY,          /* text, may be empty */
+    MSG_REFUSED,        /* text: why it cannot start; exit follows */
+
+    /* to ingest */
+    MSG_INGEST_CONFIG,  /* JSON: ingest_config in ingest.h */
+    MSG_LISTEN,         /* text: the address; descriptor: the socket */
+    MSG_UNLISTEN,       /* text: the address */
+    MSG_WAKER,          /* u32 slot; descriptor: eventfd of a worker */
+    MSG_WAKER_SLOT,     /* u32 slot; descriptor: its struct slot */
+    MSG_WAKER_GONE,     /* u32 slot */
+    /* from ingest */
+    MSG_INGEST_STATS,   /* JSON: counters per source since its start */
+    MSG_INGEST_DEAD,    /* struct msg_ingest_dead + texts */
+
+    /* to a worker */
+    MSG_WORKER_CONFIG,  /* JSON: destinations, settings included */
+    MSG_LANE,           /* struct msg_lane, then pending, then retries */
+    MSG_LANE_CLOSE,     /* u32 lane: stop reading, report, forget */
+    MSG_PAUSE,          /* u32 0|1, then the destination's name */
+    MSG_REPLAY_EVENTS,  /* reserved for replay lanes */
+    /* from a worker */
+    MSG_LANE_STATE,     /* struct msg_lane_state, then pending */
+    MSG_RETRY,          /* struct msg_retry + error text: put or replace */
+    MSG_RETRY_DONE,     /* struct msg_retry_key */
+    MSG_DEAD,           /* struct msg_dead + texts */
+    MSG_DESTINATION,    /* struct msg_destination + name + last error */
+    MSG_LANE_CLOSED,    /* u32 lane: all of it has been said */
+
+    /* admin and supervisor: JSON, first eight bytes are the request's number */
+    MSG_ASK,            /* u64 id, then {"verb": ..., ...} */
+    MSG_ANSWER,         /* u64 id, then {"status": HTTP status, ...} */
+    MSG_ADMIN_CONFIG    /* JSON: token */
+};
+
+#define LANE_PENDING_MAX 16384 /* events of a lane read and not yet settled */
+#define LANE_RETRIES_MAX 10000 /* of a lane, held in memory and in state.db */
+#define ERROR_TEXT_MAX   1000  /* of a last error that is kept */
+
+struct counters { /* of a lane since it was made; they only grow */
+    uint64_t accepted;  /* events of the source read by the lane */
+    uint64_t delivered, filtered, dead;
+    uint64_t attempts, retries; /* calls made; those after the first */
+    uint64_t lost;      /* taken by retention or damage; part of dead */
+};
+
+struct msg_lane {
+    uint32_t lane, source;
+    struct journal_pos next;
+    struct counters counters;
+    uint32_t pending_count, retry_count;
+    uint32_t destination_len; /* bytes of its name, last of all */
+    uint32_t paused;
+    /* struct journal_pos pending[]; then retry_count times struct msg_retry
+     * with its text behind it; then the name. */
+};
+
+struct msg_lane_state {
+    uint32_t lane, pending_count;
+    struct journal_pos next;
+    struct counters counters;
+    /* struct journal_pos pending[] */
+};
+
+struct msg_retry_key {
+    uint32_t lane, subscription; /* subscription: its key, see worker.h */
+    uint64_t seq;
+};
+
+struct msg_retry {
+    struct msg_retry_key key;
+    struct journal_pos at;
+    int64_t due_ms, first_ms; /* Unix time: next attempt, first attempt */
+    uint32_t attempts;
+    int32_t status;
+    uint32_t event_dead; /* another subscription's part is dead already */
+    uint32_t error_len;  /* text behind the struct */
+};
+
+enum dead_reason {
+    DEAD_REJECTED, /* the destination will never accept it */
+    DEAD_EXPIRED,  /* outlived its TTL */
+    DEAD_MAPPING,  /* the mapping or the field's rules refused it */
+    DEAD_PLUGIN,   /* the plugin crashed, hung, or broke its contract on it */
+    DEAD_GONE,     /* its subscription or its bytes are gone */
+    DEAD_REASONS
+};
+
+struct msg_dead {
+    struct msg_retry_key key;
+    struct journal_pos at;
+    int64_t first_ms, when_ms;
+    uint32_t attempts, reason; /* enum dead_reason */
+    int32_t status;
+    uint32_t error_len, action_len, message_id_len, event_len, request_len,
+        response_len; /* texts behind the struct, in this order */
+};
+
+struct msg_destination { /* about once a second, and at a change of state */
+    uint32_t state;      /* enum destination_state */
+    uint32_t in_flight, waiting_retries, name_len, error_len;
+    double concurrency_limit;
+    int64_t error_ms;    /* when the last error was, 0: never */
+    uint64_t classes[6]; /* answers: 2xx 3xx 4xx 5xx none refused */
+    uint64_t delivery_ns, deliveries; /* for the mean time of a request */
+};
+
+enum destination_state {
+    DEST_ACTIVE,
+    DEST_PAUSED,
+    DEST_BACKING_OFF, /* its answers fail; probing */
+    DEST_STATES
+};
+
+struct msg_ingest_dead {
+    uint32_t source;
+    int64_t when_ms;
+    uint32_t code_len, event_len;
+};
+
+/* One page shared by supervisor, ingest and one worker. Written by the
+ * worker, but for nothing. The supervisor reads it when the worker dies. */
+struct slot {
+    _Atomic uint32_t asleep; /* 1: wants its eventfd written */
+    _Atomic uint32_t phase;  /* enum slot_phase */
+    _Atomic uint32_t lane;   /* of the event in hand */
+    _Atomic uint64_t seq;    /* of the event in hand, 0: none */
+    _Atomic uint64_t beat;   /* turns of the loop */
+    _Atomic int64_t entered_ms; /* into the plugin; monotonic */
+};
+
+enum slot_phase {
+    PHASE_HOST,
+    PHASE_CREATE,
+    PHASE_PERFORM,
+    PHASE_JUDGE,
+    PHASE_DELIVER
+};
+
+#endif

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * state.c - see state.h. SQLite in WAL mode with synchronous FULL; every
+ * statement is prepared once. */
+#include "state/state.h"
+
+#include "base/mem.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STATE_VERSION 1
+#define DEAD_LIST_MAX 1000
+
+static const char schema[] =
+    "CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
+    "CREATE TABLE lane("
+    " id INTEGER PRIMARY KEY, source INTEGER NOT NULL REFERENCES source(id),"
+    " destination TEXT NOT NULL,"
+    " seq INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL,"
+    " accepted INTEGER NOT NULL DEFAULT 0,"
+    " delivered INTEGER NOT NULL DEFAULT 0,"
+    " filtered INTEGER NOT NULL DEFAULT 0, dead INTEGER NOT NULL DEFAULT 0,"
+    " attempts INTEGER NOT NULL DEFAULT 0, retries INTEGER NOT NULL DEFAULT 0,"
+    " lost INTEGER NOT NULL DEFAULT 0, pending BLOB,"
+    " UNIQUE(source, destination));"
+    "CREATE TABLE retry("
+    " lane INTEGER NOT NULL, seq INTEGER NOT NULL,"
+    " subscription INTEGER NOT NULL, segment INTEGER NOT NULL,"
+    " offset INTEGER NOT NULL, due INTEGER NOT NULL, first INTEGER NOT NULL,"
+    " attempts INTEGER NOT NULL, status INTEGER NOT NULL,"
+    " event_dead INTEGER NOT NULL, error TEXT NOT NULL,"
+    " PRIMARY KEY(lane, seq, subscription)) WITHOUT ROWID;"
+    "CREATE TABLE dead("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT, lane INTEGER NOT NULL,"
+    " seq INTEGER NOT NULL, subscription INTEGER NOT NULL,"
+    " segment INTEGER NOT NULL, offset INTEGER NOT NULL,"
+    " first INTEGER NOT NULL, at INTEGER NOT NULL, attempts INTEGER NOT NULL,"
+    " reason INTEGER NOT NULL, status INTEGER NOT NULL, error TEXT NOT NULL,"
+    " action TEXT NOT NULL, message_id TEXT NOT NULL, event TEXT NOT NULL,"
+    " request TEXT NOT NULL, response TEXT NOT NULL);"
+    "CREATE INDEX dead_by_lane ON dead(lane, id);"
+    "CREATE TABLE ingest_dead("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT, source INTEGER NOT NULL,"
+    " at INTEGER NOT NULL, code TEXT NOT NULL, event TEXT NOT NULL);"
+    "CREATE TABLE paused(destination TEXT PRIMARY KEY) WITHOUT ROWID;";
+
+enum statement {
+    SOURCE_FIND, SOURCE_ADD, LANE_FIND, LANE_ADD, LANE_PUT, LANE_ALL,
+    RETRY_PUT, RETRY_DROP, RETRY_ALL, DEAD_ADD, DEAD_LIST, DEAD_DROP,
+    INGEST_DEAD_ADD, PAUSE_ADD, PAUSE_DROP, PAUSE_FIND, STATEMENTS
+};
+
+#define LANE_COLUMNS                                                           \
+    "l.id, l.source, l.destination, s.name, l.seq, l.segment, l.offset,"      \
+    " l.accepted, l.delivered, l.filtered, l.dead, l.attempts, l.retries,"    \
+    " l.lost, l.pending FROM lane l JOIN source s ON s.id = l.source"
+
+static const char *const texts[STATEMENTS] = {
+    [SOURCE_FIND] = "SELECT id FROM source WHERE name = ?1",
+    [SOURCE_ADD] = "INSERT INTO source(name) VALUES(?1)",
+    [LANE_FIND] = "SELECT " LANE_COLUMNS
+                  " WHERE l.source = ?1 AND l.destination = ?2",
+    [LANE_ADD] = "INSERT INTO lane(source, destination, seq, segment, offset)"
+                 " VALUES(?1, ?2, ?3, ?4, ?5)",
+    [LANE_PUT] = "UPDATE lane SET seq = ?2, segment = ?3, offset = ?4,"
+                 " accepted = ?5, delivered = ?6, filtered = ?7, dead = ?8,"
+                 " attempts = ?9, retries = ?10, lost = ?11, pending = ?12"
+                 " WHERE id = ?1",
+    [LANE_ALL] = "SELECT " LANE_COLUMNS " ORDER BY l.id",
+    [RETRY_PUT] = "INSERT OR REPLACE INTO retry VALUES"
+                  "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    [RETRY_DROP] = "DELETE FROM retry WHERE lane = ?1 AND seq = ?2"
+                   " AND subscription = ?3",
+    [RETRY_ALL] = "SELECT * FROM retry WHERE lane = ?1 ORDER BY seq",
+    [DEAD_ADD] = "INSERT INTO dead VALUES(NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7,"
+                 " ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    [DEAD_LIST] = "SELECT d.* FROM dead d JOIN lane l ON l.id = d.lane"
+                  " WHERE l.destination = ?1 AND (?2 = 0 OR d.id < ?2)"
+                  " ORDER BY d.id DESC LIMIT ?3",
+    [DEAD_DROP] = "DELETE FROM dead WHERE id = ?1",
+    [INGEST_DEAD_ADD] = "INSERT INTO ingest_dead VALUES(NULL, ?1, ?2, ?3, ?4)",
+    [PAUSE_ADD] = "INSERT OR IGNORE INTO paused VALUES(?1)",
+    [PAUSE_DROP] = "DELETE FROM paused WHERE destination = ?1",
+    [PAUSE_FIND] = "SELECT 1 FROM paused WHERE destination = ?1",
+};
+
+struct state {
+    sqlite3 *db;
+    sqlite3_stmt *statements[STATEMENTS];
+    bool in_transaction;
+};
+
+static int failed(struct state *s, const char *doing, struct err *e)
+{
+    return err_set(e, "state.db: %s: %s", doing, sqlite3_errmsg(s->db));
+}
+
+static int run(struct state *s, const char *sql, const char *doing,
+               struct err *e)
+{
+    if (sqlite3_exec(s->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        return failed(s, doing, e);
+    return 0;
+}
+
+static int read_number(struct state *s, const char *sql, int64_t *out)
+{
+    sqlite3_stmt *q;
+    int rc = -1;
+
+    if (sqlite3_prepare_v2(s->db, sql, -1, &q, NULL) != SQLITE_OK)
+        return -1;
+    if (sqlite3_step(q) == SQLITE_ROW) {
+        *out = sqlite3_column_int64(q, 0);
+        rc = 0;
+    }
+    sqlite3_finalize(q);
+    return rc;
+}
+
+static int prepare_schema(struct state *s, const char *path, struct err *e)
+{
+    int64_t version = 0;
+
+    if (run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+               "PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 2000;",
+            "it cannot be opened", e) != 0)
+        return -1;
+    if (read_number(s, "PRAGMA user_version", &version) != 0)
+        return failed(s, "its version cannot be read", e);
+    if (version == STATE_VERSION)
+        return 0;
+    if (version != 0)
+        return err_set(e,
+                       "%s has version %lld, this program writes %d: run the "
+                       "newer program, or move the file aside",
+                       path, (long long)version, STATE_VERSION);
+    if (run(s, "BEGIN IMMEDIATE", "it cannot be made", e) != 0 ||
+        run(s, schema, "its tables cannot be made", e) != 0 ||
+        run(s, "PRAGMA user_version = 1; COMMIT", "it cannot be made", e) != 0)
+        return -1;
+    return 0;
+}
+
+struct state *state_open(const char *path, struct err *e)
+{
+    struct state *s = xcalloc(1, sizeof *s);
+
+    if (sqlite3_open_v2(path, &s->db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+                            SQLITE_OPEN_NOMUTEX,
+                        NULL) != SQLITE_OK) {
+        err_set(e, "%s cannot be opened: %s", path, sqlite3_errmsg(s->db));
+        goto fail;
+    }
+    if (prepare_schema(s, path, e) != 0)
+        goto fail;
+    for (int i = 0; i < STATEMENTS; i++)
+        if (sqlite3_prepare_v3(s->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT,
+                               &s->statements[i], NULL) != SQLITE_OK) {
+            failed(s, texts[i], e);
+            goto fail;
+        }
+    return s;
+fail:
+    for (int i = 0; i < STATEMENTS; i++)
+        sqlite3_finalize(s->statements[i]);
+    sqlite3_close(s->db);
+    free(s);
+    return NULL;
+}
+
+void state_close(struct state *s)
+{
+    struct err ignored;
+
+    if (!s)
+        return;
+    state_commit(s, &ignored);
+    for (int i = 0; i < STATEMENTS; i++)
+        sqlite3_finalize(s->statements[i]);
+    sqlite3_close(s->db);
+    free(s);
+}
+
+bool state_dirty(const struct state *s)
+{
+    return s->in_transaction;
+}
+
+int state_commit(struct state *s, struct err *e)
+{
+    if (!s->in_transaction)
+        return 0;
+    /* On failure (a full disk) the transaction stays open and the next call
+     * tries again: nothing of it is lost. */
+    if (run(s, "COMMIT", "the changes cannot be made durable", e) != 0)
+        return -1;
+    s->in_transaction = false;
+    return 0;
+}
+
+static sqlite3_stmt *use(struct state *s, enum statement which)
+{
+    sqlite3_stmt *q = s->statements[which];
+
+    sqlite3_reset(q);
+    sqlite3_clear_bindings(q);
+    return q;
+}
+
+static void bind_text(sqlite3_stmt *q, int at, mf_str s)
+{
+    sqlite3_bind_text64(q, at, s.ptr ? s.ptr : "", s.len, SQLITE_TRANSIENT,
+                        SQLITE_UTF8);
+}
+
+static void bind_int(sqlite3_stmt *q, int at, int64_t v)
+{
+    sqlite3_bind_int64(q, at, v);
+}
+
+/* Runs a writing statement inside the gathering transaction. */
+static int change(struct state *s, sqlite3_stmt *q, struct err *e)
+{
+    int rc;
+
+    if (!s->in_transaction) {
+        if (run(s, "BEGIN IMMEDIATE", "a transaction cannot begin", e) != 0)
+            return -1;
+        s->in_transaction = true;
+    }
+    rc = sqlite3_step(q);
+    sqlite3_reset(q);
+    if (rc != SQLITE_DONE)
+        return failed(s, "a change was refused", e);
+    return 0;
+}
+
+static mf_str text_at(sqlite3_stmt *q, int column)
+{
+    const char *p = (const char *)sqlite3_column_text(q, column);
+
+    return (mf_str){ p, (size_t)sqlite3_column_bytes(q, column) };
+}
+
+uint32_t state_source(struct state *s, const char *name, struct err *e)
+{
+    sqlite3_stmt *q = use(s, SOURCE_FIND);
+    uint32_t id = 0;
+
+    bind_text(q, 1, mf_cstr(name));
+    if (sqlite3_step(q) == SQLITE_ROW)
+        id = (uint32_t)sqlite3_column_int64(q, 0);
+    sqlite3_reset(q);
+    if (id)
+        return id;
+    q = use(s, SOURCE_ADD);
+    bind_text(q, 1, mf_cstr(name));
+    if (change(s, q, e) != 0)
+        return 0;
+    return (uint32_t)sqlite3_last_insert_rowid(s->db);
+}
+
+static void read_lane(sqlite3_stmt *q, struct state_lane *out)
+{
+    size_t bytes = (size_t)sqlite3_column_bytes(q, 14);
+    struct counters *c = &out->counters;
+
+    out->id = (uint32_t)sqlite3_column_int64(q, 0);
+    out->source = (uint32_t)sqlite3_column_int64(q, 1);
+    snprintf(out->destination, sizeof out->destination, "%s",
+             (const char *)sqlite3_column_text(q, 2));
+    snprintf(out->source_name, sizeof out->source_name, "%s",
+             (const char *)sqlite3_column_text(q, 3));
+    out->next.seq = (uint64_t)sqlite3_column_int64(q, 4);
+    out->next.segment = (uint64_t)sqlite3_column_int64(q, 5);
+    out->next.offset = (uint64_t)sqlite3_column_int64(q, 6);
+    c->accepted = (uint64_t)sqlite3_column_int64(q, 7);
+    c->delivered = (uint64_t)sqlite3_column_int64(q, 8);
+    c->filtered = (uint64_t)sqlite3_column_int64(q, 9);
+    c->dead = (uint64_t)sqlite3_column_int64(q, 10);
+    c->attempts = (uint64_t)sqlite3_column_int64(q, 11);
+    c->retries = (uint64_t)sqlite3_column_int64(q, 12);
+    c->lost = (uint64_t)sqlite3_column_int64(q, 13);
+    out->pending_count = (uint32_t)(bytes / sizeof *out->pending);
+    out->pending = NULL;
+    if (out->pending_count) {
+        out->pending = xcalloc(out->pending_count, sizeof *out->pending);
+        memcpy(out->pending, sqlite3_column_blob(q, 14),
+               out->pending_count * sizeof *out->pending);
+    }
+}
+
+int state_lane_open(struct state *s, uint32_t source, const char *destination,
+                    struct journal_pos start, struct state_lane *out,
+                    bool *made, struct err *e)
+{
+    *made = false;
+    for (;;) {
+        sqlite3_stmt *q = use(s, LANE_FIND);
+        int rc;
+
+        bind_int(q, 1, source);
+        bind_text(q, 2, mf_cstr(destination));
+        rc = sqlite3_step(q);
+        if (rc == SQLITE_ROW)
+            read_lane(q, out);
+        sqlite3_reset(q);
+        if (rc == SQLITE_ROW)
+            return 0;
+        if (rc != SQLITE_DONE || *made)
+            return failed(s, "a lane cannot be read", e);
+        q = use(s, LANE_ADD);
+        bind_int(q, 1, source);
+        bind_text(q, 2, mf_cstr(destination));
+        bind_int(q, 3, (int64_t)start.seq);
+        bind_int(q, 4, (int64_t)start.segment);
+        bind_int(q, 5, (int64_t)start.offset);
+        if (change(s, q, e) != 0)
+            return -1;
+        *made = true;
+    }
+}
+
+int state_lane_put(struct state *s, const struct msg_lane_state *m,
+                   const struct journal_pos *pending, struct err *e)
+{
+    sqlite3_stmt *q = use(s, LANE_PUT);
+    const struct counters *c = &m->counters;
+
+    bind_int(q, 1, m->lane);
+    bind_int(q, 2, (int64_t)m->next.seq);
+    bind_int(q, 3, (int64_t)m->next.segment);
+    bind_int(q, 4, (int64_t)m->next.offset);
+    bind_int(q, 5, (int64_t)c->accepted);
+    bind_int(q, 6, (int64_t)c->delivered);
+    bind_int(q, 7, (int64_t)c->filtered);
+    bind_int(q, 8, (int64_t)c->dead);
+    bind_int(q, 9, (int64_t)c->attempts);
+    bind_int(q, 10, (int64_t)c->retries);
+    bind_int(q, 11, (int64_t)c->lost);
+    sqlite3_bind_blob64(q, 12, pending, m->pending_count * sizeof *pending,
+                        SQLITE_TRANSIENT);
+    return change(s, q, e);
+}
+
+int state_lanes(struct state *s,
+                void (*each)(void *arg, const struct state_lane *lane),
+                void *arg, struct err *e)
+{
+    sqlite3_stmt *q = use(s, LANE_ALL);
+    int rc;
+
+    while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
+        struct state_lane lane;
+
+        read_lane(q, &lane);
+        each(arg, &lane);
+        free(lane.pending);
+    }
+    sqlite3_reset(q);
+    return rc == SQLITE_DONE ? 0 : failed(s, "lanes cannot be read", e);
+}
+
+static void bind_key(sqlite3_stmt *q, const struct msg_retry_key *k)
+{
+    bind_int(q, 1, k->lane);
+    bind_int(q, 2, (int64_t)k->seq);
+    bind_int(q, 3, k->subscription);
+}
+
+int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
+                    struct err *e)
+{
+    sqlite3_stmt *q = use(s, RETRY_PUT);
+
+    bind_key(q, &r->key);
+    bind_int(q, 4, (int64_t)r->at.segment);
+    bind_int(q, 5, (int64_t)r->at.offset);
+    bind_int(q, 6, r->due_ms);
+    bind_int(q, 7, r->first_ms);
+    bind_int(q, 8, r->attempts);
+    bind_int(q, 9, r->status);
+    bind_int(q, 10, r->event_dead);
+    bind_text(q, 11, error);
+    return change(s, q, e);
+}
+
+int state_retry_drop(struct state *s, const struct msg_retry_key *k,
+                     struct err *e)
+{
+    sqlite3_stmt *q = use(s, RETRY_DROP);
+
+    bind_key(q, k);
+    return change(s, q, e);
+}
+
+int state_retries(struct state *s, uint32_t lane,
+                  void (*each)(void *arg, const struct msg_retry *r,
+                               mf_str error),
+                  void *arg, struct err *e)
+{
+    sqlite3_stmt *q = use(s, RETRY_ALL);
+    int rc;
+
+    bind_int(q, 1, lane);
+    while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
+        struct msg_retry r = { .key = { lane,
+                                        (uint32_t)sqlite3_column_int64(q, 2),
+                                        (uint64_t)sqlite3_column_int64(q, 1) } };
+        mf_str error = text_at(q, 10);
+
+        r.at.seq = r.key.seq;
+        r.at.segment = (uint64_t)sqlite3_column_int64(q, 3);
+        r.at.offset = (uint64_t)sqlite3_column_int64(q, 4);
+        r.due_ms = sqlite3_column_int64(q, 5);
+        r.first_ms = sqlite3_column_int64(q, 6);
+        r.attempts = (uint32_t)sqlite3_column_int64(q, 7);
+        r.status = (int32_t)sqlite3_column_int64(q, 8);
+        r.event_dead = (uint32_t)sqlite3_column_int64(q, 9);
+        r.error_len = (uint32_t)error.len;
+        each(arg, &r, error);
+    }
+    sqlite3_reset(q);
+    return rc == SQLITE_DONE ? 0 : failed(s, "retries cannot be read", e);
+}
+
+int state_dead_add(struct state *s, const struct dead_letter *d, struct err *e)
+{
+    sqlite3_stmt *q = use(s, DEAD_ADD);
+
+    bind_key(q, &d->m.key);
+    bind_int(q, 4, (int64_t)d->m.at.segment);
+    bind_int(q, 5, (int64_t)d->m.at.offset);
+    bind_int(q, 6, d->m.first_ms);
+    bind_int(q, 7, d->m.when_ms);
+    bind_int(q, 8, d->m.attempts);
+    bind_int(q, 9, d->m.reason);
+    bind_int(q, 10, d->m.status);
+    bind_text(q, 11, d->error);
+    bind_text(q, 12, d->action);
+    bind_text(q, 13, d->message_id);
+    bind_text(q, 14, d->event);
+    bind_text(q, 15, d->request);
+    bind_text(q, 16, d->response);
+    return change(s, q, e);
+}
+
+int state_dead_list(struct state *s, const char *destination, int64_t before,
+                    unsigned limit,
+                    void (*each)(void *arg, const struct dead_letter *d),
+                    void *arg, struct err *e)
+{
+    sqlite3_stmt *q = use(s, DEAD_LIST);
+    int rc;
+
+    bind_text(q, 1, mf_cstr(destination));
+    bind_int(q, 2, before);
+    bind_int(q, 3, limit < DEAD_LIST_MAX ? limit : DEAD_LIST_MAX);
+    while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
+        struct dead_letter d = { .id = sqlite3_column_int64(q, 0) };
+
+        d.m.key.lane = (uint32_t)sqlite3_column_int64(q, 1);
+        d.m.key.seq = (uint64_t)sqlite3_column_int64(q, 2);
+        d.m.key.subscription = (uint32_t)sqlite3_column_int64(q, 3);
+        d.m.at.seq = d.m.key.seq;
+        d.m.at.segment = (uint64_t)sqlite3_column_int64(q, 4);
+        d.m.at.offset = (uint64_t)sqlite3_column_int64(q, 5);
+        d.m.first_ms = sqlite3_column_int64(q, 6);
+        d.m.when_ms = sqlite3_column_int64(q, 7);
+        d.m.attempts = (uint32_t)sqlite3_column_int64(q, 8);
+        d.m.reason = (uint32_t)sqlite3_column_int64(q, 9);
+        d.m.status = (int32_t)sqlite3_column_int64(q, 10);
+        d.error = text_at(q, 11);
+        d.action = text_at(q, 12);
+        d.message_id = text_at(q, 13);
+        d.event = text_at(q, 14);
+        d.request = text_at(q, 15);
+        d.response = text_at(q, 16);
+        each(arg, &d);
+    }
+    sqlite3_reset(q);
+    return rc == SQLITE_DONE ? 0 : failed(s, "dead letters cannot be read", e);
+}
+
+int state_dead_drop(struct state *s, int64_t id, struct err *e)
+{
+    sqlite3_stmt *q = use(s, DEAD_DROP);
+
+    bind_int(q, 1, id);
+    return change(s, q, e);
+}
+
+int state_ingest_dead_add(struct state *s, const struct msg_ingest_dead *m,
+                          mf_str code, mf_str event, struct err *e)
+{
+    sqlite3_stmt *q = use(s, INGEST_DEAD_ADD);
+
+    bind_int(q, 1, m->source);
+    bind_int(q, 2, m->when_ms);
+    bind_text(q, 3, code);
+    bind_text(q, 4, event);
+    return change(s, q, e);
+}
+
+int state_pause(struct state *s, const char *destination, bool on,
+                struct err *e)
+{
+    sqlite3_stmt *q = use(s, on ? PAUSE_ADD : PAUSE_DROP);
+
+    bind_text(q, 1, mf_cstr(destination));
+    return change(s, q, e);
+}
+
+bool state_paused(struct state *s, const char *destination)
+{
+    sqlite3_stmt *q = use(s, PAUSE_FIND);
+    bool found;
+
+    bind_text(q, 1, mf_cstr(destination));
+    found = sqlite3_step(q) == SQLITE_ROW;
+    sqlite3_reset(q);
+    return found;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * state.h - state.db: what must survive a restart beside the journal.
+ *
+ * The supervisor is its only user. Changes gather in one transaction that
+ * state_commit() makes durable, so that a lane's cursor and its counters,
+ * retries and dead letters move together: the conservation law holds in every
+ * state the file can be found in. */
+#ifndef STATE_STATE_H
+#define STATE_STATE_H
+
+#include "base/err.h"
+#include "ipc/proto.h"
+
+#include <manifold/types.h>
+#include <stdbool.h>
+
+struct state;
+
+struct state *state_open(const char *path, struct err *e);
+void state_close(struct state *s); /* commits */
+/* Anything written since the last commit? */
+bool state_dirty(const struct state *s);
+int state_commit(struct state *s, struct err *e);
+
+/* The number of a source, given once and for all to its name. 0 on error. */
+uint32_t state_source(struct state *s, const char *name, struct err *e);
+
+struct state_lane {
+    uint32_t id, source;
+    char destination[72], source_name[72];
+    struct journal_pos next;
+    struct counters counters;
+    struct journal_pos *pending; /* owned by the callee for the call */
+    uint32_t pending_count;
+};
+
+/* Finds or makes the lane of a source and a destination; a new one begins at
+ * `start`. *made says which. out->pending is owned by the caller (free). */
+int state_lane_open(struct state *s, uint32_t source, const char *destination,
+                    struct journal_pos start, struct state_lane *out,
+                    bool *made, struct err *e);
+int state_lane_put(struct state *s, const struct msg_lane_state *m,
+                   const struct journal_pos *pending, struct err *e);
+/* Every lane there is, also those of destinations that are gone. */
+int state_lanes(struct state *s,
+                void (*each)(void *arg, const struct state_lane *lane),
+                void *arg, struct err *e);
+
+int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
+                    struct err *e);
+int state_retry_drop(struct state *s, const struct msg_retry_key *k,
+                     struct err *e);
+int state_retries(struct state *s, uint32_t lane,
+                  void (*each)(void *arg, const struct msg_retry *r,
+                               mf_str error),
+                  void *arg, struct err *e);
+
+struct dead_letter {
+    int64_t id;
+    struct msg_dead m;
+    mf_str error, action, message_id, event, request, response;
+};
+
+int state_dead_add(struct state *s, const struct dead_letter *d,
+                   struct err *e);
+/* Newest first; before = 0 for the newest. Only those of a destination. */
+int state_dead_list(struct state *s, const char *destination, int64_t before,
+                    unsigned limit,
+                    void (*each)(void *arg, const struct dead_letter *d),
+                    void *arg, struct err *e);
+int state_dead_drop(struct state *s, int64_t id, struct err *e);
+
+int state_ingest_dead_add(struct state *s, const struct msg_ingest_dead *m,
+                          mf_str code, mf_str event, struct err *e);
+
+/* Paused destinations stay so over a restart. */
+int state_pause(struct state *s, const char *destination, bool on,
+                struct err *e);
+bool state_paused(struct state *s, const char *destination);
+
+#endif

@@ -33,6 +33,17 @@ enum fql_verdict fql_eval(const struct fql *q, mf_val event,
                           struct arena *scratch);
 void fql_free(struct fql *q); /* NULL is fine */
 
+/* When several filters meet one event: its members are found once. */
+#define FQL_ROOTS 7
+struct fql_view {
+    mf_val event;
+    mf_val root[FQL_ROOTS]; /* type event name userId properties traits ... */
+};
+void fql_view_init(struct fql_view *view, mf_val event);
+enum fql_verdict fql_eval_view(const struct fql *q,
+                               const struct fql_view *view,
+                               struct arena *scratch);
+
 /* The conditions of a subscription as JSON: {"type":"group","operator":"and",
  * "children":[...]}, in Segment's names; and the way back. Only for
  * FQL_SUBSCRIPTION. */

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lane.c - see lane.h. */
+#include "lane/lane.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SCAN_AT_ONCE 4096 /* records of other sources passed in one take */
+
+struct lane {
+    uint32_t id, source;
+    struct journal_reader *reader;   /* at `next` */
+    struct journal_reader *rereader; /* for single records */
+    const struct journal_head *head;
+    struct journal_pos *again; /* listed before the restart, to read again */
+    uint32_t again_count, again_at;
+    struct lane_event open;  /* head of the ring of open events */
+    struct lane_event aside; /* head of the ring of those set aside */
+    unsigned open_count, aside_count;
+    struct counters counters;
+    bool dirty;
+};
+
+/* ---- rings ---- */
+
+static void ring_init(struct lane_event *head)
+{
+    head->prev = head->next = head;
+}
+
+static void ring_add(struct lane_event *head, struct lane_event *ev)
+{
+    ev->prev = head->prev;
+    ev->next = head;
+    head->prev->next = ev;
+    head->prev = ev;
+}
+
+static void ring_drop(struct lane_event *ev)
+{
+    ev->prev->next = ev->next;
+    ev->next->prev = ev->prev;
+}
+
+static struct lane_event *event_new(struct lane *l, struct journal_pos at,
+                                    int64_t received_ms)
+{
+    struct lane_event *ev = xcalloc(1, sizeof *ev);
+
+    ev->lane = l;
+    ev->at = at;
+    ev->received_ms = received_ms;
+    return ev;
+}
+
+static void put_open(struct lane_event *ev)
+{
+    struct lane *l = ev->lane;
+
+    ev->opened = true;
+    ring_add(&l->open, ev);
+    l->open_count++;
+}
+
+static void put_aside(struct lane_event *ev)
+{
+    struct lane *l = ev->lane;
+
+    ev->opened = false;
+    ring_add(&l->aside, ev);
+    l->aside_count++;
+}
+
+static void take_out(struct lane_event *ev)
+{
+    ring_drop(ev);
+    if (ev->opened)
+        ev->lane->open_count--;
+    else
+        ev->lane->aside_count--;
+}
+
+/* Moves the event to where its parts say it belongs, or ends it. */
+static void place(struct lane_event *ev)
+{
+    struct lane *l = ev->lane;
+    bool open = ev->parts > ev->aside;
+
+    l->dirty = true;
+    if (ev->parts == 0) {
+        if (ev->dead)
+            l->counters.dead++;
+        else if (ev->delivered)
+            l->counters.delivered++;
+        else
+            l->counters.filtered++;
+        take_out(ev);
+        free(ev);
+    } else if (open != ev->opened) {
+        take_out(ev);
+        if (open)
+            put_open(ev);
+        else
+            put_aside(ev);
+    }
+}
+
+/* ---- life ---- */
+
+struct lane *lane_new(int dir, const struct journal_head *head,
+                      const struct msg_lane *m,
+                      const struct journal_pos *pending)
+{
+    struct lane *l = xcalloc(1, sizeof *l);
+
+    l->id = m->lane;
+    l->source = m->source;
+    l->head = head;
+    l->counters = m->counters;
+    l->reader = journal_reader_new(dir, head);
+    l->rereader = journal_reader_new(dir, head);
+    journal_seek(l->reader, m->next);
+    l->again_count = m->pending_count;
+    if (l->again_count) {
+        l->again = xcalloc(l->again_count, sizeof *l->again);
+        memcpy(l->again, pending, l->again_count * sizeof *l->again);
+    }
+    ring_init(&l->open);
+    ring_init(&l->aside);
+    return l;
+}
+
+static void free_ring(struct lane_event *head)
+{
+    while (head->next != head) {
+        struct lane_event *ev = head->next;
+
+        ring_drop(ev);
+        free(ev);
+    }
+}
+
+void lane_free(struct lane *l)
+{
+    if (!l)
+        return;
+    free_ring(&l->open);
+    free_ring(&l->aside);
+    journal_reader_free(l->reader);
+    journal_reader_free(l->rereader);
+    free(l->again);
+    free(l);
+}
+
+uint32_t lane_id(const struct lane *l)
+{
+    return l->id;
+}
+
+bool lane_has_more(const struct lane *l)
+{
+    uint64_t durable = atomic_load_explicit(&l->head->durable,
+                                            memory_order_acquire);
+
+    return l->again_at < l->again_count ||
+           journal_tell(l->reader).seq <= durable;
+}
+
+unsigned lane_open_events(const struct lane *l)
+{
+    return l->open_count;
+}
+
+unsigned lane_aside_events(const struct lane *l)
+{
+    return l->aside_count;
+}
+
+struct counters *lane_counters(struct lane *l)
+{
+    return &l->counters;
+}
+
+/* ---- reading ---- */
+
+static int read_at(struct lane *l, struct journal_pos at,
+                   struct journal_record *r, struct err *e)
+{
+    uint64_t from, to;
+
+    journal_seek(l->rereader, at);
+    switch (journal_next(l->rereader, 0, 1, r, &from, &to, e)) {
+    case JOURNAL_RECORD:
+        if (r->seq == at.seq)
+            return 0;
+        return err_set(e, "the journal gave event %llu in place of %llu",
+                       (unsigned long long)r->seq,
+                       (unsigned long long)at.seq);
+    case JOURNAL_LOST:
+        return err_set(e, "the journal no longer holds event %llu: retention "
+                          "or damage took it",
+                       (unsigned long long)at.seq);
+    case JOURNAL_END:
+        return err_set(e, "event %llu is past the journal's durable end",
+                       (unsigned long long)at.seq);
+    default:
+        return -1;
+    }
+}
+
+int lane_reread(struct lane *l, const struct lane_event *ev,
+                struct journal_record *r, struct err *e)
+{
+    return read_at(l, ev->at, r, e);
+}
+
+/* One of those listed as open before the restart. It was counted as accepted
+ * when it was first read. */
+static enum lane_take take_again(struct lane *l, struct lane_event **ev,
+                                 struct journal_record *r, struct err *e)
+{
+    struct journal_pos at = l->again[l->again_at++];
+
+    l->dirty = true;
+    if (read_at(l, at, r, e) != 0) {
+        l->counters.dead++;
+        l->counters.lost++;
+        return LANE_MORE;
+    }
+    *ev = event_new(l, at, r->received_ms);
+    put_open(*ev);
+    return LANE_EVENT;
+}
+
+enum lane_take lane_take(struct lane *l, struct lane_event **ev,
+                         struct journal_record *r, struct err *e)
+{
+    uint64_t from, to, before, n;
+
+    if (l->open_count >= LANE_PENDING_MAX ||
+        l->aside_count >= LANE_RETRIES_MAX)
+        return LANE_FULL;
+    if (l->again_at < l->again_count)
+        return take_again(l, ev, r, e);
+    before = journal_tell(l->reader).seq;
+    switch (journal_next(l->reader, l->source, SCAN_AT_ONCE, r, &from, &to,
+                         e)) {
+    case JOURNAL_RECORD:
+        l->counters.accepted++;
+        l->dirty = true;
+        *ev = event_new(l, journal_last(l->reader), r->received_ms);
+        put_open(*ev);
+        return LANE_EVENT;
+    case JOURNAL_LOST:
+        n = to - from + 1;
+        l->counters.accepted += n;
+        l->counters.dead += n;
+        l->counters.lost += n;
+        l->dirty = true;
+        return LANE_MORE;
+    case JOURNAL_END:
+        if (journal_tell(l->reader).seq != before)
+            l->dirty = true;
+        return lane_has_more(l) && journal_tell(l->reader).seq != before
+                   ? LANE_MORE
+                   : LANE_EMPTY;
+    default:
+        return LANE_BROKEN;
+    }
+}
+
+/* ---- settling ---- */
+
+void lane_begin(struct lane_event *ev, unsigned parts)
+{
+    ev->parts = (uint16_t)parts;
+    if (parts == 0)
+        place(ev);
+}
+
+void lane_settle(struct lane_event *ev, enum lane_outcome outcome)
+{
+    ASSERT(ev->parts > ev->aside);
+    ev->delivered |= outcome == LANE_DELIVERED;
+    ev->dead |= outcome == LANE_DEAD;
+    ev->parts--;
+    place(ev);
+}
+
+void lane_set_aside(struct lane_event *ev)
+{
+    ASSERT(ev->parts > ev->aside);
+    ev->aside++;
+    place(ev);
+}
+
+void lane_resume(struct lane_event *ev)
+{
+    /* It stays in the ring of those set aside: state.db still knows it, so a
+     * crash now loses nothing and it need not be listed. */
+    ASSERT(ev->aside > 0);
+    ev->aside--;
+}
+
+struct lane_event *lane_restore(struct lane *l, struct journal_pos at,
+                                bool dead)
+{
+    struct lane_event *ev = l->aside.prev; /* they come ordered by seq */
+
+    if (ev == &l->aside || ev->at.seq != at.seq) {
+        ev = event_new(l, at, 0);
+        put_aside(ev);
+    }
+    ev->dead |= dead;
+    ev->parts++;
+    ev->aside++;
+    return ev;
+}
+
+/* ---- reporting ---- */
+
+bool lane_dirty(const struct lane *l)
+{
+    return l->dirty;
+}
+
+void lane_report(struct lane *l, struct buf *to)
+{
+    struct msg_lane_state m = { .lane = l->id,
+                                .next = journal_tell(l->reader),
+                                .counters = l->counters };
+    uint32_t left = l->again_count - l->again_at;
+
+    m.pending_count = l->open_count + left;
+    buf_add(to, &m, sizeof m);
+    for (struct lane_event *ev = l->open.next; ev != &l->open; ev = ev->next)
+        buf_add(to, &ev->at, sizeof ev->at);
+    if (left)
+        buf_add(to, l->again + l->again_at, left * sizeof *l->again);
+    l->dirty = false;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lane.h - the queue of one connection: a cursor into the journal and the
+ * events before it that are not settled.
+ *
+ * An event that a lane has read is *open* until each of its parts (one per
+ * matching subscription) is delivered, dead, skipped, or set aside for a
+ * retry that state.db knows of. The state of a lane is then just: everything
+ * of its source before `next` is settled or set aside, but the open ones,
+ * which are listed. That is what lane_report() writes and lane_new() reads;
+ * after a crash the listed ones are read again, so nothing is lost and only
+ * what was open can come twice.
+ *
+ * Memory: open events are bounded by LANE_PENDING_MAX, those set aside by
+ * LANE_RETRIES_MAX, whatever the backlog. */
+#ifndef LANE_LANE_H
+#define LANE_LANE_H
+
+#include "base/buf.h"
+#include "ipc/proto.h"
+#include "journal/journal.h"
+
+#include <stdbool.h>
+
+struct lane;
+
+struct lane_event {
+    struct lane *lane;
+    struct journal_pos at;
+    int64_t received_ms;
+    uint16_t parts;    /* not yet settled */
+    uint16_t aside;    /* of these, set aside for a retry */
+    bool delivered;    /* at least one part was */
+    bool dead;         /* at least one part is */
+    bool opened;       /* linked into the list of open events */
+    struct lane_event *prev, *next;
+};
+
+enum lane_outcome { LANE_DELIVERED, LANE_FILTERED, LANE_DEAD };
+
+enum lane_take {
+    LANE_EVENT, /* *ev, *r filled; r's payload lives until the next take */
+    LANE_EMPTY, /* nothing more is durable */
+    LANE_FULL,  /* too many open or set aside: settle some first */
+    LANE_MORE,  /* a stretch of other sources' events was passed; call again */
+    LANE_BROKEN /* the journal cannot be read: see err */
+};
+
+/* m and pending as in MSG_LANE. dir and head are borrowed. */
+struct lane *lane_new(int dir, const struct journal_head *head,
+                      const struct msg_lane *m,
+                      const struct journal_pos *pending);
+void lane_free(struct lane *l); /* and its events */
+uint32_t lane_id(const struct lane *l);
+/* Anything durable that it has not read, or a listed event to read again? */
+bool lane_has_more(const struct lane *l);
+unsigned lane_open_events(const struct lane *l);
+unsigned lane_aside_events(const struct lane *l);
+struct counters *lane_counters(struct lane *l);
+
+enum lane_take lane_take(struct lane *l, struct lane_event **ev,
+                         struct journal_record *r, struct err *e);
+/* The event has this many parts to settle; 0 means it was filtered. The event
+ * may be gone after this call when parts is 0. */
+void lane_begin(struct lane_event *ev, unsigned parts);
+/* One part that is not set aside is settled. The event may be gone after. */
+void lane_settle(struct lane_event *ev, enum lane_outcome outcome);
+/* One part is now known to state.db and will be tried again. */
+void lane_set_aside(struct lane_event *ev);
+/* A part set aside is in hand again: what follows is lane_settle() or
+ * lane_set_aside(). */
+void lane_resume(struct lane_event *ev);
+/* An event known from a retry of before a restart, with one part set aside
+ * for each call with the same position. */
+struct lane_event *lane_restore(struct lane *l, struct journal_pos at,
+                                bool dead);
+/* Reads the record of an event again. -1: its bytes are gone (retention). */
+int lane_reread(struct lane *l, const struct lane_event *ev,
+                struct journal_record *r, struct err *e);
+
+/* True if the state changed since the last report. */
+bool lane_dirty(const struct lane *l);
+/* Appends a struct msg_lane_state and its pending list. */
+void lane_report(struct lane *l, struct buf *to);
+
+#endif

@@ -35,6 +35,7 @@
 #define MF_REQUESTS_MAX 1024      /* of one call, follow-ups included */
 
 typedef struct mf_host mf_host;
+typedef struct mf_action mf_action;
 
 /* Each begins with the host's table, so that the inline functions below need
  * no other argument; the rest belongs to the host. */
@@ -121,6 +122,7 @@ struct mf_host {
     void (*chance)(mf_call *, void *to, size_t n);
     mf_str (*uuid)(mf_call *);
     void (*log)(mf_call *, int32_t level, mf_str message);
+    const mf_action *(*action)(const mf_call *);
 
     mf_val (*event)(const mf_event *);
     mf_val (*payload)(const mf_event *);
@@ -133,6 +135,7 @@ struct mf_host {
     int64_t (*integer)(mf_val, int64_t otherwise);
     double (*number)(mf_val, double otherwise);
     mf_val (*parse)(mf_call *, mf_str json);
+    mf_str (*stringify)(mf_call *, mf_val);
     int64_t (*time_of)(mf_val, int64_t otherwise);
     mf_str (*iso)(mf_call *, int64_t ms);
 
@@ -237,6 +240,14 @@ static inline void mf_log(mf_call *c, int32_t level, mf_str message)
     c->h->log(c, level, message);
 }
 
+/* The entry of the plugin's own array that is being run: one function may
+ * serve many actions and read what differs from behind the entry, see
+ * action_size. NULL in create. */
+static inline const mf_action *mf_action_of(const mf_call *c)
+{
+    return c->h->action(c);
+}
+
 /* ---- event and payload ---- */
 
 /* The event as it was accepted. */
@@ -329,6 +340,13 @@ static inline uint32_t mf_truthy(const mf_call *c, mf_val v)
 static inline mf_val mf_parse(mf_call *c, mf_str json)
 {
     return c->h->parse(c, json);
+}
+
+/* As JSON.stringify writes the value: no white space, the shortest escapes and
+ * numbers; integers keep all their digits. "" if absent. */
+static inline mf_str mf_stringify(mf_call *c, mf_val v)
+{
+    return c->h->stringify(c, v);
 }
 
 /* Unix ms of an ISO 8601 string, or of a number of seconds or ms. */
@@ -568,7 +586,7 @@ static inline mf_str mf_smart_hash(mf_call *c, uint32_t algorithm,
 
 /* ---- what the plugin offers ---- */
 
-typedef struct mf_action {
+struct mf_action {
     /* As in the manifest; or one of "testAuthentication", "onDelete" and
      * "refreshAccessToken", whose event carries only what those have. */
     const char *slug;
@@ -594,13 +612,17 @@ typedef struct mf_action {
      * the far side said so. */
     int32_t (*deliver)(void *self, mf_call *, const mf_event *const *,
                        uint32_t n);
-} mf_action;
+    /* 1.0 ends here */
+};
 
 typedef struct mf_destination {
     uint32_t size;        /* sizeof(mf_destination) */
     uint32_t abi_minor;   /* MF_ABI_MINOR it was built with */
     uint32_t needs_minor; /* oldest host it can live with */
-    uint32_t action_size; /* sizeof(mf_action): the array's stride */
+    /* The array's stride: sizeof(mf_action), or of a struct of the plugin's
+     * own that begins with one. The host reads no further than mf_action
+     * reached in abi_minor. */
+    uint32_t action_size;
     const mf_action *actions;
     uint64_t action_count;
 

@@ -21,7 +21,7 @@
 #define HTTP_TRAILER_MAX   16384
 #define HTTP_TRAILERS_MAX  64
 
-/* Up to HTTP_HEAD_TIMEOUT the server answers by itself and closes; from
+/* Up to HTTP_SLOW_BODY the server answers by itself and closes; from
  * HTTP_TOO_LARGE on the request reaches the handler, which answers. */
 enum http_fault {
     HTTP_NO_FAULT,

@@ -35,9 +35,17 @@ struct image {
 /* Reads the file (twice fstat'ed: one that changes meanwhile is an error that
  * says to try again) and checks it. dir may be AT_FDCWD. */
 int image_read(int dir, const char *path, struct image *out, struct err *e);
+/* The same for a file that is open; fd stays the caller's. */
+int image_read_fd(int fd, const char *name, struct image *out, struct err *e);
 /* The same for bytes at hand; takes them over. */
 int image_check(char *bytes, size_t len, const char *name, struct image *out,
                 struct err *e);
 void image_free(struct image *i);
+
+/* Whether this host holds http plugins to the rules on constructors, writable
+ * data and imports: false in sanitizer builds, whose runtimes break them. */
+extern const bool image_strict;
+int image_check_as(char *bytes, size_t len, const char *name, bool strict,
+                   struct image *out, struct err *e);
 
 #endif

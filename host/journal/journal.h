@@ -29,7 +29,9 @@ struct journal_pos {
 
 /* One page shared by the writer (read-write) and the readers (read-only);
  * the supervisor makes it as a memfd. Single writer; readers load `durable`
- * with acquire order. */
+ * with acquire order, and everything else after it. When the writer starts
+ * the page is zeros or as the former writer of the same journal left it: what
+ * was durable then must be on the disk, or is reported as lost. */
 struct journal_head {
     _Atomic uint64_t durable;  /* last durable sequence number, 0: none */
     _Atomic uint64_t first;    /* oldest one kept */
@@ -38,6 +40,9 @@ struct journal_head {
     _Atomic uint64_t commit_ns;/* time spent in them */
     _Atomic uint32_t poisoned; /* 1 after a failed sync, until recovery */
     _Atomic uint32_t full;     /* 1 while no spare segment can be made */
+    _Atomic uint64_t tail;     /* base of the segment being written, 0: none */
+    _Atomic uint64_t tail_end; /* where its durable batches end */
+    _Atomic uint32_t tail_epoch; /* that its header bears */
 };
 
 struct journal_record {
@@ -57,7 +62,7 @@ struct journal_record {
 struct journal;
 
 struct journal_options {
-    int dir;                    /* open directory, borrowed */
+    int dir;                    /* opened with O_RDONLY, borrowed */
     struct journal_head *head;  /* shared page, borrowed */
     uint64_t segment_bytes;     /* 0: JOURNAL_SEGMENT_BYTES */
     int64_t retention_ms;       /* 0: keep for ever */

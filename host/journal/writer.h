@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * writer.h - the inside of struct journal, for the files that write it:
+ *
+ *   journal.c   append, the commit thread, what follows a failed sync
+ *   keeper.c    the second thread: spares, footers, retention
+ *   recover.c   open: what the directory holds, the tail, quarantine
+ *
+ * `lock` guards everything marked so; it is never held over I/O. */
+#ifndef JOURNAL_WRITER_H
+#define JOURNAL_WRITER_H
+
+#include "journal/segment.h"
+
+#include <pthread.h>
+
+/* Two staging buffers of this size: one fills while one is committed. */
+#define STAGING_BYTES (8u << 20)
+#define SPARES_WANTED 2 /* ready at any time */
+#define SPARES_MOST 4   /* retired segments beyond that are removed */
+#define KEEPER_RETRY_MS 200
+#define KEEPER_ROUND_MS 60000
+#define SEGMENTS_MOST 1000000 /* in one journal */
+
+#define META_FILE "journal.meta"
+#define LOCK_FILE "journal.lock"
+#define QUARANTINE "quarantine"
+
+/* Records wait behind room for a batch header. */
+struct staging {
+    unsigned char *data;
+    size_t len;     /* bytes used, the header's room included */
+    uint64_t first; /* sequence of the first record */
+    uint32_t n;
+};
+
+/* A segment that is no longer written. */
+struct kept {
+    uint64_t base, last, bytes;
+    int64_t time_max;
+};
+
+/* The segment being written. */
+struct active {
+    struct active *next; /* in j->closing */
+    int fd;              /* -1: there is none */
+    struct segment seg;
+    struct segment_index ix;
+    uint64_t at;  /* where the next batch goes */
+    uint32_t sum; /* ix.sum after the last batch that was synced */
+};
+
+struct journal {
+    struct journal_options o;
+    int dir, lock_fd; /* dir borrowed */
+    struct journal_head *head;
+    unsigned char uuid[16];
+    uint32_t seed;
+    size_t payload_max;
+
+    pthread_mutex_t lock;
+    pthread_cond_t work;  /* for the commit thread */
+    pthread_cond_t chore; /* for the keeper */
+    pthread_cond_t done;  /* the keeper did a round */
+    pthread_t commit_thread, keeper_thread;
+    bool stop, keeper_stop;
+
+    /* Under lock. */
+    struct staging buffers[2], *fill;
+    bool asleep;          /* the commit thread waits for work */
+    uint64_t next;        /* sequence of the next append */
+    uint32_t epoch;
+    enum journal_state state; /* OK, FULL or FAILED */
+    uint64_t failed_from;
+    struct kept *kept;    /* by base */
+    size_t n_kept, cap_kept;
+    struct active *closing; /* owned; full, each to be given a footer */
+    uint64_t spares[SPARES_MOST];
+    unsigned n_spares;
+    bool spare_failed;    /* the last attempt to make one */
+    uint64_t asked, answered; /* rounds of the keeper */
+
+    /* Of the commit thread alone. */
+    struct active active;
+
+    /* Of the keeper alone. */
+    uint64_t spare_serial;
+};
+
+/* ---- keeper.c ---- */
+
+/* Makes one spare; -1 when the disk will not have it. */
+int keeper_make_spare(struct journal *j, struct err *e);
+void *keeper_main(void *journal);
+void keeper_add(struct journal *j, struct kept k);
+int keeper_write_footer(int fd, const struct segment *s,
+                        const struct segment_index *ix);
+void spare_name(char out[SEGMENT_NAME], uint64_t n, const char *suffix);
+
+/* ---- recover.c ---- */
+
+/* Reads the directory, recovers the tail, leaves j ready to run. */
+int recover_open(struct journal *j, struct err *e);
+/* After a failed sync: looks at what the segment that failed really holds,
+ * up to `durable`, and quarantines what is damaged. */
+void recover_verify(struct journal *j, const struct segment *s,
+                    uint64_t durable);
+int recover_write_meta(struct journal *j, uint32_t epoch, struct err *e);
+
+#endif

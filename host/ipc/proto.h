@@ -45,16 +45,13 @@ enum message {
     /* to a worker */
     MSG_WORKER_CONFIG,  /* JSON: destinations, settings included */
     MSG_LANE,           /* struct msg_lane, then pending, then retries */
-    MSG_LANE_CLOSE,     /* u32 lane: stop reading, report, forget */
     MSG_PAUSE,          /* u32 0|1, then the destination's name */
-    MSG_REPLAY_EVENTS,  /* reserved for replay lanes */
     /* from a worker */
     MSG_LANE_STATE,     /* struct msg_lane_state, then pending */
     MSG_RETRY,          /* struct msg_retry + error text: put or replace */
     MSG_RETRY_DONE,     /* struct msg_retry_key */
     MSG_DEAD,           /* struct msg_dead + texts */
     MSG_DESTINATION,    /* struct msg_destination + name + last error */
-    MSG_LANE_CLOSED,    /* u32 lane: all of it has been said */
 
     /* admin and supervisor: JSON, first eight bytes are the request's number */
     MSG_ASK,            /* u64 id, then {"verb": ..., ...} */

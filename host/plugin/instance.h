@@ -39,6 +39,11 @@ struct instance_config {
     mf_val auth;          /* object given instead of a token fetch: tools */
     mf_val features;      /* object, or MF_ABSENT */
     mf_str endpoint;      /* origin to send to instead, "" for the real one */
+    mf_val metadata;      /* what MF_META_SUBSCRIPTION gives instead of the
+                             subscription itself: tools */
+    mf_val consent;       /* array of consent categories, or MF_ABSENT */
+    bool lenient;         /* tools: settings may be incomplete; a mapping or
+                             trigger that is wrong fails its events */
     bool fixed;           /* fixed clock, seeded chance, counted UUIDs */
     int64_t now;          /* Unix ms, when fixed */
     uint64_t *uuid_counter; /* when fixed */
@@ -64,9 +69,17 @@ struct instance *instance_new(struct plugin *p,
                               struct instance_fault *fault);
 void instance_free(struct instance *i);
 struct plugin *instance_plugin(const struct instance *i);
+/* New tokens; copied. Calls made before keep the old ones. */
+void instance_set_auth(struct instance *i, mf_val auth);
+/* Native plugins, about once a second when there is nothing to do. */
+void instance_idle(struct instance *i, int64_t deadline_ms);
 size_t instance_subscriptions(const struct instance *i);
 const struct manifest_action *instance_action(const struct instance *i,
                                               unsigned subscription);
+/* What names a subscription over reloads that move it: its name if it has one,
+ * else its action and trigger; unique within the instance. */
+mf_str instance_subscription_name(const struct instance *i,
+                                  unsigned subscription);
 /* Effective limits after the mapping's batch_size, batch_bytes and
  * enable_batching: 1 means one by one. */
 uint32_t instance_batch_size(const struct instance *i, unsigned subscription);
@@ -156,8 +169,18 @@ void call_answer(struct call *c, uint32_t request_id,
                  const struct call_answer *a);
 /* No request is outstanding or queued and every event has a result. */
 bool call_done(const struct call *c);
+/* A special call has the one result 0. */
 const struct call_result *call_result(const struct call *c, uint32_t index);
-/* The result for the kinds without events, and of a native deliver(). */
+/* What a refreshAccessToken that was answered gave: {accessToken,
+ * refreshToken?, expiresIn?}. MF_ABSENT for other calls. It is the message of
+ * the plugin's result where that is a JSON object, else what OAuth 2.0 calls
+ * access_token, refresh_token and expires_in in the last answer. */
+mf_val call_token(const struct call *c);
+/* True when the call failed as one: mf_fail(), or the host's own judgement
+ * of an answer. False when each event was given its result. */
+bool call_failed(const struct call *c);
+/* NULL, or in which way the plugin broke its contract (tools tell it). */
+const char *call_fault(const struct call *c);
 /* Native plugins: runs deliver() to its end; then call_done() holds. */
 void call_deliver(struct call *c, int64_t deadline_ms);
 

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * destination.h - one destination at work inside a worker: takes events from
+ * its lanes, selects, maps, sends, judges, retries.
+ *
+ * What it decides: how many calls run at once, when a failed part is tried
+ * again, when it is given up, when the far side is so ill that it is probed
+ * instead of served. What it leaves to others: the requests (plugin layer),
+ * the network (transport), what is durable (the supervisor, told through
+ * struct reports). */
+#ifndef DELIVERY_DESTINATION_H
+#define DELIVERY_DESTINATION_H
+
+#include "delivery/transport.h"
+#include "ipc/proto.h"
+#include "lane/lane.h"
+#include "plugin/instance.h"
+
+#include <stdbool.h>
+
+#define BACKOFF_FIRST_MS   1000   /* before the second attempt, at the most */
+#define BACKOFF_LAST_MS    300000 /* between attempts, at the most */
+#define BREAKER_FAILURES   10     /* in a row, until only probes go out */
+#define DEAD_EVENT_BYTES   65536  /* of an event kept in a dead letter */
+#define DEAD_EXCHANGE_BYTES 16384 /* of its last request and answer each */
+
+/* Where a destination tells what must become durable, in this order. */
+struct reports {
+    void (*retry)(void *arg, const struct msg_retry *r, mf_str error);
+    void (*retry_done)(void *arg, const struct msg_retry_key *k);
+    void (*dead)(void *arg, const struct msg_dead *d, mf_str error,
+                 mf_str action, mf_str message_id, mf_str event,
+                 mf_str request, mf_str response);
+    void *arg;
+};
+
+struct destination_options {
+    const char *name;
+    unsigned concurrency;    /* calls at once */
+    double rate;             /* calls a second, 0: no limit */
+    int64_t ttl_ms, timeout_ms, batch_wait_ms;
+    bool allow_private;
+};
+
+struct destination;
+
+/* All borrowed for its life but o->name. */
+struct destination *destination_new(struct instance *i,
+                                    const struct destination_options *o,
+                                    struct transport *t, struct slot *slot,
+                                    const struct reports *reports);
+void destination_free(struct destination *d); /* and its lanes */
+const char *destination_name(const struct destination *d);
+
+/* Takes the lane over. */
+void destination_add_lane(struct destination *d, struct lane *l);
+struct lane *destination_lane(struct destination *d, uint32_t id);
+size_t destination_lane_count(const struct destination *d);
+struct lane *destination_lane_at(struct destination *d, size_t i);
+/* A retry of before a restart. */
+void destination_restore(struct destination *d, struct lane *l,
+                         const struct msg_retry *r, mf_str error);
+
+/* Starts what may start now, at most `budget` events. Returns true if there
+ * is more to start at once. */
+bool destination_pump(struct destination *d, unsigned budget);
+/* Monotonic ms at which destination_pump() has something to do again without
+ * any other event; INT64_MAX for none. */
+int64_t destination_next_ms(const struct destination *d);
+/* Stops reading; what is in flight finishes. */
+void destination_drain(struct destination *d);
+void destination_pause(struct destination *d, bool on);
+unsigned destination_in_flight(const struct destination *d);
+/* Fills all but the lengths; error is borrowed until the next call. */
+void destination_status(struct destination *d, struct msg_destination *m,
+                        const char **error);
+bool destination_status_changed(struct destination *d);
+/* Called when a call has ended, so that the worker pumps again. */
+void destination_on_settled(struct destination *d, void (*fn)(void *arg),
+                            void *arg);
+
+#endif

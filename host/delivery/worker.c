@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * worker.c - see worker.h.
+ *
+ * The loop: something happens (a commit, an answer, a timer, a message), the
+ * destinations are pumped, then the lanes that changed are reported in one
+ * go. The eventfd of the wake-up is only written while slot.asleep is set. */
+#include "delivery/worker.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/redact.h"
+#include "delivery/destination.h"
+#include "delivery/jail.h"
+#include "ipc/ipc.h"
+#include "plugin/image.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DESTINATIONS_MAX   256
+#define PUMP_BUDGET        256          /* events of one destination a turn */
+#define REPORTS_WAITING    (8u << 20)   /* bytes unsent, then reading stops */
+#define REPORT_MAX         (IPC_MESSAGE_MAX)
+#define STATUS_EVERY_MS    1000
+#define CONFIG_ARENA_BYTES (256u << 20)
+
+struct worker {
+    struct event_base *base;
+    struct ipc *ipc;
+    struct event *wake, *pump, *timer, *status, *deadline;
+    const struct journal_head *head;
+    struct slot *slot;
+    struct transport *transport;
+    struct plugin *plugin;
+    struct instance *instances[DESTINATIONS_MAX];
+    struct destination *destinations[DESTINATIONS_MAX];
+    size_t count;
+    char *config; /* what instances point into */
+    struct arena config_arena;
+    struct redact *secrets;
+    struct buf out;
+    bool draining, ended;
+    int exit_code;
+};
+
+/* ---- reports ---- */
+
+static void add_clean(struct worker *w, mf_str text)
+{
+    size_t from = w->out.len;
+
+    buf_str(&w->out, text);
+    redact_buf(w->secrets, &w->out, from);
+}
+
+static void report_retry(void *arg, const struct msg_retry *r, mf_str error)
+{
+    struct worker *w = arg;
+    struct msg_retry m = *r;
+
+    buf_clear(&w->out);
+    buf_add(&w->out, &m, sizeof m);
+    add_clean(w, error);
+    m.error_len = (uint32_t)(w->out.len - sizeof m);
+    memcpy(w->out.data, &m, sizeof m);
+    ipc_send(w->ipc, MSG_RETRY, w->out.data, w->out.len, -1);
+}
+
+static void report_retry_done(void *arg, const struct msg_retry_key *k)
+{
+    struct worker *w = arg;
+
+    ipc_send(w->ipc, MSG_RETRY_DONE, k, sizeof *k, -1);
+}
+
+static uint32_t add_part(struct worker *w, mf_str text, bool clean)
+{
+    size_t from = w->out.len;
+
+    if (clean)
+        add_clean(w, text);
+    else
+        buf_str(&w->out, text);
+    return (uint32_t)(w->out.len - from);
+}
+
+static void report_dead(void *arg, const struct msg_dead *d, mf_str error,
+                        mf_str action, mf_str message_id, mf_str event,
+                        mf_str request, mf_str response)
+{
+    struct worker *w = arg;
+    struct msg_dead m = *d;
+
+    buf_clear(&w->out);
+    buf_add(&w->out, &m, sizeof m);
+    m.error_len = add_part(w, error, true);
+    m.action_len = add_part(w, action, false);
+    m.message_id_len = add_part(w, message_id, false);
+    m.event_len = add_part(w, event, false);
+    m.request_len = add_part(w, request, true);
+    m.response_len = add_part(w, response, true);
+    memcpy(w->out.data, &m, sizeof m);
+    ipc_send(w->ipc, MSG_DEAD, w->out.data, w->out.len, -1);
+}
+
+static void report_lanes(struct worker *w)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        struct destination *d = w->destinations[i];
+
+        for (size_t k = 0; k < destination_lane_count(d); k++) {
+            struct lane *l = destination_lane_at(d, k);
+
+            if (!lane_dirty(l))
+                continue;
+            buf_clear(&w->out);
+            lane_report(l, &w->out);
+            ASSERT(!w->out.full);
+            ipc_send(w->ipc, MSG_LANE_STATE, w->out.data, w->out.len, -1);
+        }
+    }
+}
+
+static void report_status(struct worker *w, struct destination *d)
+{
+    struct msg_destination m;
+    const char *error;
+
+    destination_status(d, &m, &error);
+    buf_clear(&w->out);
+    buf_add(&w->out, &m, sizeof m);
+    buf_puts(&w->out, destination_name(d));
+    m.name_len = (uint32_t)strlen(destination_name(d));
+    m.error_len = add_part(w, mf_cstr(error), true);
+    memcpy(w->out.data, &m, sizeof m);
+    ipc_send(w->ipc, MSG_DESTINATION, w->out.data, w->out.len, -1);
+}
+
+/* ---- the loop ---- */
+
+static void finish(struct worker *w, int code)
+{
+    if (w->ended)
+        return;
+    w->ended = true;
+    w->exit_code = code;
+    report_lanes(w);
+    for (size_t i = 0; i < w->count; i++)
+        report_status(w, w->destinations[i]);
+    ipc_flush(w->ipc);
+    event_base_loopbreak(w->base);
+}
+
+static void arm(struct event *timer, int64_t at_ms)
+{
+    int64_t wait = at_ms - clock_mono_ms();
+    struct timeval tv;
+
+    if (at_ms == INT64_MAX) {
+        event_del(timer);
+        return;
+    }
+    if (wait < 0)
+        wait = 0;
+    tv.tv_sec = wait / 1000;
+    tv.tv_usec = wait % 1000 * 1000;
+    event_add(timer, &tv);
+}
+
+static int64_t next_ms(struct worker *w)
+{
+    int64_t at = INT64_MAX;
+
+    for (size_t i = 0; i < w->count; i++) {
+        int64_t t = destination_next_ms(w->destinations[i]);
+
+        if (t < at)
+            at = t;
+    }
+    return at;
+}
+
+static void pump_soon(struct worker *w)
+{
+    event_active(w->pump, 0, 0);
+}
+
+static void pump(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *w = arg;
+    unsigned in_flight = 0;
+    bool more = false;
+
+    (void)fd;
+    (void)what;
+    if (w->ended)
+        return;
+    atomic_fetch_add_explicit(&w->slot->beat, 1, memory_order_relaxed);
+    atomic_store(&w->slot->asleep, 0);
+    if (ipc_backlog(w->ipc) > REPORTS_WAITING) {
+        arm(w->timer, clock_mono_ms() + 5);
+        return;
+    }
+    for (size_t i = 0; i < w->count; i++) {
+        more |= destination_pump(w->destinations[i], PUMP_BUDGET);
+        in_flight += destination_in_flight(w->destinations[i]);
+        if (destination_status_changed(w->destinations[i]))
+            report_status(w, w->destinations[i]);
+    }
+    report_lanes(w);
+    if (w->draining && in_flight == 0) {
+        finish(w, WORKER_DRAINED);
+        return;
+    }
+    if (more) {
+        pump_soon(w);
+        return;
+    }
+    /* Sleep, but look once more: a commit between the last look and the flag
+     * would not wake. */
+    atomic_store(&w->slot->asleep, 1);
+    arm(w->timer, next_ms(w));
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+    uint64_t n;
+
+    (void)what;
+    if (read(fd, &n, sizeof n) == (ssize_t)sizeof n)
+        pump(-1, 0, arg);
+}
+
+static void on_settled(void *arg)
+{
+    pump_soon(arg);
+}
+
+static void on_status(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *w = arg;
+    int64_t deadline = clock_ms() + 1000;
+
+    (void)fd;
+    (void)what;
+    atomic_fetch_add_explicit(&w->slot->beat, 1, memory_order_relaxed);
+    for (size_t i = 0; i < w->count; i++) {
+        report_status(w, w->destinations[i]);
+        if (w->plugin->manifest->kind == PLUGIN_NATIVE)
+            instance_idle(w->instances[i], deadline);
+    }
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    finish(arg, WORKER_DRAINED);
+}
+
+/* ---- messages ---- */
+
+static int64_t number_of(mf_val o, const char *key, int64_t otherwise)
+{
+    int64_t v;
+
+    return json_integer(json_get(o, mf_cstr(key)), &v) ? v : otherwise;
+}
+
+static int add_destination(struct worker *w, mf_val o, struct arena *a,
+                           struct err *e)
+{
+    struct reports reports = { report_retry, report_retry_done, report_dead,
+                               w };
+    mf_str name = json_text(json_get(o, MF_STR("name")), a);
+    mf_str copy = arena_copy(a, name);
+    struct instance_config c = {
+        .name = copy.ptr,
+        .settings = json_get(o, MF_STR("settings")),
+        .subscriptions = json_get(o, MF_STR("subscriptions")),
+        .filter = json_text(json_get(o, MF_STR("filter")), a),
+        .endpoint = json_text(json_get(o, MF_STR("endpoint")), a),
+    };
+    struct destination_options d = {
+        .name = copy.ptr,
+        .concurrency = (unsigned)number_of(o, "concurrency", 1),
+        .rate = json_number(json_get(o, MF_STR("rate")), 0),
+        .ttl_ms = number_of(o, "ttl_ms", 14400000),
+        .timeout_ms = number_of(o, "timeout_ms", 10000),
+        .batch_wait_ms = number_of(o, "batch_wait_ms", 1000),
+        .allow_private = json_is_true(json_get(o, MF_STR("allow_private"))),
+    };
+    struct instance_fault fault;
+    struct instance *i;
+
+    if (w->count == DESTINATIONS_MAX)
+        return err_set(e, "more than %d destinations of one plugin",
+                       DESTINATIONS_MAX);
+    atomic_store(&w->slot->phase, PHASE_CREATE);
+    i = instance_new(w->plugin, &c, &fault);
+    atomic_store(&w->slot->phase, PHASE_HOST);
+    if (!i)
+        return err_set(e, "%s: %s", copy.ptr, fault.err.text);
+    w->instances[w->count] = i;
+    w->destinations[w->count] = destination_new(i, &d, w->transport, w->slot,
+                                                &reports);
+    destination_on_settled(w->destinations[w->count], on_settled, w);
+    w->count++;
+    return 0;
+}
+
+static int load_plugin(struct worker *w, struct err *e)
+{
+    struct image image;
+    struct stat st;
+    char *bytes;
+    int rc = -1;
+
+    if (fstat(CHILD_PLUGIN_FD, &st) != 0)
+        return err_sys(e, "the plugin cannot be examined");
+    bytes = xmalloc((size_t)st.st_size + 1);
+    if (pread(CHILD_PLUGIN_FD, bytes, (size_t)st.st_size, 0) !=
+        (ssize_t)st.st_size) {
+        free(bytes);
+        return err_sys(e, "the plugin cannot be read");
+    }
+    if (image_check(bytes, (size_t)st.st_size, "plugin", &image, e) != 0)
+        return -1;
+    w->plugin = plugin_load(CHILD_PLUGIN_FD, image.manifest,
+                            image.manifest_len, image.hash, e);
+    if (w->plugin)
+        rc = 0;
+    image_free(&image);
+    return rc;
+}
+
+static int configure(struct worker *w, mf_str text, struct err *e)
+{
+    struct arena *a = &w->config_arena;
+    mf_iter it = { { 0 } };
+    mf_val root, item;
+    mf_str key;
+    int rc = 0;
+
+    if (w->plugin)
+        return err_set(e, "configured twice");
+    w->config = xstrndup(text.ptr, text.len);
+    if (json_check((mf_str){ w->config, text.len }, JSON_DEPTH_MAX, NULL) != 0)
+        return err_set(e, "the configuration is not JSON");
+    if (load_plugin(w, e) != 0)
+        return -1;
+    jail_close();
+    root = json_root((mf_str){ w->config, text.len });
+    while (json_next(json_get(root, MF_STR("secrets")), &it, &key, &item))
+        redact_add(w->secrets, json_text(item, a));
+    it = (mf_iter){ { 0 } };
+    while (rc == 0 && json_next(json_get(root, MF_STR("destinations")), &it,
+                                &key, &item))
+        rc = add_destination(w, item, a, e);
+    return rc;
+}
+
+static struct destination *find(struct worker *w, mf_str name)
+{
+    for (size_t i = 0; i < w->count; i++)
+        if (mf_eq(mf_cstr(destination_name(w->destinations[i])), name))
+            return w->destinations[i];
+    return NULL;
+}
+
+static void on_lane(struct worker *w, mf_str text)
+{
+    struct msg_lane m;
+    const char *p = text.ptr + sizeof m;
+    struct destination *d;
+    struct journal_pos *pending;
+    struct lane *l;
+
+    ASSERT(text.len >= sizeof m);
+    memcpy(&m, text.ptr, sizeof m);
+    d = find(w, (mf_str){ text.ptr + text.len - m.destination_len,
+                          m.destination_len });
+    ASSERT(d);
+    pending = xcalloc(m.pending_count + 1, sizeof *pending);
+    memcpy(pending, p, m.pending_count * sizeof *pending);
+    p += m.pending_count * sizeof *pending;
+    l = lane_new(CHILD_JOURNAL_FD, w->head, &m, pending);
+    free(pending);
+    destination_add_lane(d, l);
+    destination_pause(d, m.paused);
+    for (uint32_t i = 0; i < m.retry_count; i++) {
+        struct msg_retry r;
+
+        memcpy(&r, p, sizeof r);
+        p += sizeof r;
+        destination_restore(d, l, &r, (mf_str){ p, r.error_len });
+        p += r.error_len;
+    }
+    pump_soon(w);
+}
+
+static void drain(struct worker *w, mf_str text)
+{
+    uint32_t ms = 0;
+    struct timeval tv;
+
+    if (text.len == sizeof ms)
+        memcpy(&ms, text.ptr, sizeof ms);
+    w->draining = true;
+    for (size_t i = 0; i < w->count; i++)
+        destination_drain(w->destinations[i]);
+    tv.tv_sec = ms / 1000;
+    tv.tv_usec = ms % 1000 * 1000;
+    event_add(w->deadline, &tv);
+    pump_soon(w);
+}
+
+static void on_message(void *arg, uint32_t type, mf_str text, int fd)
+{
+    struct worker *w = arg;
+    struct destination *d;
+    struct err e;
+
+    if (fd >= 0)
+        close(fd);
+    switch (type) {
+    case MSG_WORKER_CONFIG:
+        if (configure(w, text, &e) != 0) {
+            ipc_send(w->ipc, MSG_REFUSED, e.text, strlen(e.text), -1);
+            finish(w, WORKER_REFUSED);
+            return;
+        }
+        ipc_send(w->ipc, MSG_READY, NULL, 0, -1);
+        break;
+    case MSG_LANE:
+        on_lane(w, text);
+        break;
+    case MSG_PAUSE:
+        d = find(w, (mf_str){ text.ptr + 4, text.len - 4 });
+        if (d)
+            destination_pause(d, text.ptr[0] != 0);
+        pump_soon(w);
+        break;
+    case MSG_DRAIN:
+        drain(w, text);
+        break;
+    }
+}
+
+static void on_close(void *arg)
+{
+    struct worker *w = arg;
+
+    w->ended = true;
+    w->exit_code = WORKER_FAILED;
+    event_base_loopbreak(w->base);
+}
+
+/* ---- life ---- */
+
+static int map_pages(struct worker *w, struct err *e)
+{
+    w->head = mmap(NULL, sizeof *w->head, PROT_READ, MAP_SHARED,
+                   CHILD_HEAD_FD, 0);
+    w->slot = mmap(NULL, sizeof *w->slot, PROT_READ | PROT_WRITE, MAP_SHARED,
+                   CHILD_SLOT_FD, 0);
+    if (w->head == MAP_FAILED || w->slot == MAP_FAILED)
+        return err_sys(e, "the shared pages cannot be mapped");
+    return 0;
+}
+
+static void make_events(struct worker *w)
+{
+    struct timeval second = { STATUS_EVERY_MS / 1000, 0 };
+
+    w->wake = event_new(w->base, CHILD_WAKE_FD, EV_READ | EV_PERSIST, on_wake,
+                        w);
+    w->pump = event_new(w->base, -1, EV_PERSIST, pump, w);
+    w->timer = evtimer_new(w->base, pump, w);
+    w->deadline = evtimer_new(w->base, on_deadline, w);
+    w->status = event_new(w->base, -1, EV_PERSIST, on_status, w);
+    event_add(w->wake, NULL);
+    event_add(w->status, &second);
+}
+
+static void tear_down(struct worker *w)
+{
+    transport_free(w->transport);
+    for (size_t i = 0; i < w->count; i++) {
+        destination_free(w->destinations[i]);
+        instance_free(w->instances[i]);
+    }
+    event_free(w->wake);
+    event_free(w->pump);
+    event_free(w->timer);
+    event_free(w->deadline);
+    event_free(w->status);
+    ipc_free(w->ipc);
+    event_base_free(w->base);
+    buf_deinit(&w->out);
+    redact_free(w->secrets);
+    arena_deinit(&w->config_arena);
+    free(w->config);
+    curl_global_cleanup();
+}
+
+int worker_main(const char *name, uid_t uid, gid_t gid, pid_t parent)
+{
+    struct worker w = { 0 };
+    char role[96];
+    struct err e;
+
+    snprintf(role, sizeof role, "worker %s", name);
+    log_role(role);
+    curl_global_init(CURL_GLOBAL_ALL);
+    if (map_pages(&w, &e) != 0 || jail_child(uid, gid, parent, &e) != 0 ||
+        jail_worker(&e) != 0) {
+        log_error("%s", e.text);
+        return WORKER_FAILED;
+    }
+    w.base = event_base_new();
+    ASSERT(w.base);
+    buf_init(&w.out, REPORT_MAX);
+    w.secrets = redact_new();
+    arena_init(&w.config_arena, CONFIG_ARENA_BYTES);
+    w.transport = transport_new(w.base);
+    w.ipc = ipc_new(w.base, CHILD_CONTROL_FD, on_message, on_close, &w);
+    make_events(&w);
+    event_base_dispatch(w.base);
+    tear_down(&w);
+    return w.exit_code;
+}

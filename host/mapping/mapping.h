@@ -20,7 +20,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define MAPPING_DEPTH_MAX 32    /* of the mapping and of what it builds */
 #define MAPPING_NODES_MAX 20000 /* in one compiled mapping */
 #define MAPPING_FAULT_TEXT 256
 #define LIQUID_TEMPLATE_MAX 1000 /* UTF-16 units, as the original counts */

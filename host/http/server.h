@@ -92,9 +92,11 @@ void http_server_stop_accepting(struct http_server *s);
 void http_server_drain(struct http_server *s, uint32_t deadline_ms,
                        void (*done)(void *arg), void *arg);
 /* Closes everything. Requests still with the handler may be answered after
- * this, into nothing. Not from inside the handler. */
+ * this, into nothing; no stream's closed is called any more. Not from inside
+ * the handler. */
 void http_server_free(struct http_server *s);
-const struct http_counters *http_server_counters(const struct http_server *s);
+/* Valid until the next call. */
+const struct http_counters *http_server_counters(struct http_server *s);
 
 /* ---- a request's headers; ptr is NULL when absent ---- */
 

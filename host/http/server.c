@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * server.c - listeners, the count of peers, deadlines, drain; see server.h. */
+#include "http/conn.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ACCEPTS_PER_TURN 64
+#define EVICT_LOOK       256 /* connections looked at for an idle one */
+
+/* How many connections one address has; gone at 0. */
+struct peer {
+    struct peer *next;
+    uint64_t address; /* IPv4, or the first half of IPv6 */
+    int family;
+    uint32_t count;
+};
+
+const struct http_limits http_limits_default = {
+    .header_bytes = HTTP_HEAD_MAX,
+    .header_count = HTTP_FIELDS_MAX,
+    .body_bytes = 1u << 20,
+    .decoded_bytes = 1u << 20,
+    .discard_bytes = 64u << 20,
+    .buffer_bytes = 256u << 20,
+    .connections = 16384,
+    .connections_per_peer = 8192,
+    .header_ms = 10000,
+    .body_grace_ms = 10000,
+    .body_rate = 10000,
+    .idle_ms = 60000,
+    .write_ms = 30000,
+    .linger_ms = 2000,
+    .stream_backlog = 1u << 20,
+    .sweep_ms = 1000,
+};
+
+static const char busy[] =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+    "Retry-After: 1\r\nContent-Length: 101\r\nConnection: close\r\n\r\n"
+    "{\"success\":false,\"code\":\"overloaded\","
+    "\"message\":\"Too many connections\",\"error\":\"Too many connections\"}";
+
+/* ---- peers ---- */
+
+static struct peer **peer_place(struct http_server *s, int family,
+                                uint64_t address)
+{
+    uint64_t h = (address ^ s->peer_seed) * 0x9e3779b97f4a7c15u;
+    struct peer **p = &s->peers[(h >> 32) & (PEER_BUCKETS - 1)];
+
+    while (*p && ((*p)->address != address || (*p)->family != family))
+        p = &(*p)->next;
+    return p;
+}
+
+/* Writes the address as text and says what it is counted under; IPv4 inside
+ * IPv6 is IPv4. False for addresses that are not counted. */
+static bool peer_of(const struct sockaddr_storage *ss, char *text,
+                    int *family, uint64_t *address)
+{
+    const struct sockaddr_in *v4 = (const void *)ss;
+    const struct sockaddr_in6 *v6 = (const void *)ss;
+    const void *bytes = &v4->sin_addr;
+
+    *address = 0;
+    if (ss->ss_family != AF_INET && ss->ss_family != AF_INET6) {
+        memcpy(text, "unix", 5);
+        return false;
+    }
+    if (ss->ss_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+        *family = AF_INET6;
+        memcpy(address, &v6->sin6_addr, 8);
+        inet_ntop(AF_INET6, &v6->sin6_addr, text, INET6_ADDRSTRLEN);
+        return true;
+    }
+    if (ss->ss_family == AF_INET6)
+        bytes = (const char *)&v6->sin6_addr + 12;
+    *family = AF_INET;
+    memcpy(address, bytes, 4);
+    inet_ntop(AF_INET, bytes, text, INET6_ADDRSTRLEN);
+    return true;
+}
+
+/* The peer with one more connection, or NULL when it has enough. */
+static struct peer *peer_enter(struct http_server *s, int family,
+                               uint64_t address)
+{
+    struct peer **place = peer_place(s, family, address), *p = *place;
+
+    if (!p) {
+        p = *place = xcalloc(1, sizeof *p);
+        p->family = family;
+        p->address = address;
+    }
+    if (p->count >= s->limits.connections_per_peer)
+        return NULL;
+    p->count++;
+    return p;
+}
+
+static void peer_leave(struct http_server *s, struct peer *p)
+{
+    struct peer **place;
+
+    if (--p->count > 0)
+        return;
+    place = peer_place(s, p->family, p->address);
+    *place = p->next;
+    free(p);
+}
+
+/* ---- accepting ---- */
+
+static void listeners_add(struct http_server *s, bool on)
+{
+    for (unsigned i = 0; i < s->listener_count; i++) {
+        if (on)
+            event_add(&s->listeners[i]->ev, NULL);
+        else
+            event_del(&s->listeners[i]->ev);
+    }
+}
+
+static void start_sweeping(struct http_server *s)
+{
+    uint32_t ms = s->limits.sweep_ms;
+    struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+
+    event_add(&s->sweep_ev, &tv);
+}
+
+/* Until a connection goes or the next sweep; the kernel keeps the queue. */
+static void pause_accepting(struct http_server *s)
+{
+    if (s->accepting && !s->paused)
+        listeners_add(s, false);
+    s->paused = true;
+    start_sweeping(s);
+}
+
+static void resume_accepting(struct http_server *s)
+{
+    if (s->accepting && s->paused)
+        listeners_add(s, true);
+    s->paused = false;
+}
+
+/* Closes one connection between two requests, of those whose time is nearest.
+ */
+static bool evict_idle(struct http_server *s)
+{
+    unsigned looked = 0;
+
+    for (unsigned i = 1; i <= WHEEL_SLOTS && looked < EVICT_LOOK; i++) {
+        uint64_t slot = (uint64_t)(s->wheel.tick + i) & (WHEEL_SLOTS - 1);
+        struct conn *c;
+
+        LIST_FOREACH(c, &s->wheel.slot[slot], on_wheel) {
+            if (c->state == CONN_IDLE && !c->in && !c->writing) {
+                s->counters.evicted_idle++;
+                http_conn_close(c);
+                return true;
+            }
+            if (++looked == EVICT_LOOK)
+                break;
+        }
+    }
+    return false;
+}
+
+/* Says 503 as far as the socket takes it. What the client has sent already is
+ * read first, or closing would reset the answer away. */
+static void turn_away(int fd)
+{
+    char bin[4096];
+
+    (void)!recv(fd, bin, sizeof bin, MSG_DONTWAIT);
+    (void)!send(fd, busy, sizeof busy - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    close(fd);
+}
+
+static void take(struct http_server *s, int fd,
+                 const struct sockaddr_storage *ss)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct peer *p = NULL;
+    struct conn *c;
+    uint64_t address;
+    int family;
+
+    if (peer_of(ss, text, &family, &address)) {
+        p = peer_enter(s, family, address);
+        if (!p) {
+            s->counters.refused_peer++;
+            turn_away(fd);
+            return;
+        }
+    }
+    s->counters.accepted++;
+    if (s->counters.open == 0)
+        start_sweeping(s);
+    c = http_conn_new(s, fd);
+    c->peer = p;
+    memcpy(c->peer_text, text, sizeof text);
+    c->req.peer = mf_cstr(c->peer_text);
+}
+
+/* False when this turn shall accept no more. */
+static bool accept_failed(struct http_server *s)
+{
+    switch (errno) {
+    case EINTR:
+    case ECONNABORTED:
+        return true;
+    case EAGAIN:
+        return false;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        s->counters.accept_errors++;
+        if (evict_idle(s))
+            return true;
+        log_warn("http: accept: %s; waiting", strerror(errno));
+        pause_accepting(s);
+        return false;
+    default: /* errors of the new connection's own network */
+        s->counters.accept_errors++;
+        return false;
+    }
+}
+
+static void acceptable(evutil_socket_t fd, short what, void *arg)
+{
+    struct listener *l = arg;
+    struct http_server *s = l->server;
+
+    (void)what;
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        struct sockaddr_storage ss = { 0 };
+        socklen_t n = sizeof ss;
+        int got;
+
+        got = accept4(fd, (struct sockaddr *)&ss, &n,
+                      SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (got < 0) {
+            if (!accept_failed(s))
+                return;
+        } else if (s->counters.open >= s->limits.connections &&
+                   !evict_idle(s)) {
+            s->counters.refused_full++;
+            turn_away(got);
+        } else {
+            take(s, got, &ss);
+        }
+    }
+}
+
+/* ---- events of the whole ---- */
+
+static void sweep(evutil_socket_t fd, short what, void *arg)
+{
+    struct http_server *s = arg;
+
+    (void)fd;
+    (void)what;
+    http_wheel_sweep(&s->wheel, clock_mono_ms(), http_conn_expire);
+    resume_accepting(s);
+    if (s->counters.open == 0)
+        event_del(&s->sweep_ev);
+}
+
+static void go_on(evutil_socket_t fd, short what, void *arg)
+{
+    struct http_server *s = arg;
+    struct conn *c;
+
+    (void)fd;
+    (void)what;
+    for (unsigned n = s->ready_count; n && (c = TAILQ_FIRST(&s->ready)); n--) {
+        http_server_unqueue(s, c);
+        http_conn_continue(c);
+    }
+}
+
+static void close_all(struct http_server *s)
+{
+    struct conn *c;
+
+    while ((c = LIST_FIRST(&s->all)))
+        http_conn_close(c);
+}
+
+static void drained(evutil_socket_t fd, short what, void *arg)
+{
+    struct http_server *s = arg;
+    void (*done)(void *) = s->done;
+
+    (void)fd;
+    (void)what;
+    close_all(s);
+    event_del(&s->drain_ev);
+    s->done = NULL;
+    if (done)
+        done(s->done_arg);
+}
+
+/* ---- inside ---- */
+
+void http_server_queue(struct http_server *s, struct conn *c)
+{
+    if (c->queued)
+        return;
+    c->queued = true;
+    s->ready_count++;
+    TAILQ_INSERT_TAIL(&s->ready, c, on_ready);
+    event_active(&s->ready_ev, EV_TIMEOUT, 0);
+}
+
+void http_server_unqueue(struct http_server *s, struct conn *c)
+{
+    if (!c->queued)
+        return;
+    c->queued = false;
+    s->ready_count--;
+    TAILQ_REMOVE(&s->ready, c, on_ready);
+}
+
+void http_server_left(struct http_server *s, struct conn *c)
+{
+    if (c->peer)
+        peer_leave(s, c->peer);
+    c->peer = NULL;
+    resume_accepting(s);
+    if (s->counters.open > 0)
+        return;
+    event_del(&s->sweep_ev);
+    if (s->draining)
+        event_active(&s->drain_ev, EV_TIMEOUT, 0);
+}
+
+/* ---- public ---- */
+
+struct http_server *http_server_new(struct event_base *base,
+                                    const struct http_limits *limits,
+                                    http_handler fn, void *arg)
+{
+    struct http_server *s = xcalloc(1, sizeof *s);
+    size_t least;
+
+    s->base = base;
+    s->limits = limits ? *limits : http_limits_default;
+    ASSERT(s->limits.header_bytes >= 64 &&
+           s->limits.header_bytes <= UINT16_MAX);
+    ASSERT(s->limits.body_rate > 0 && s->limits.sweep_ms > 0);
+    s->fn = fn;
+    s->arg = arg;
+    s->accepting = true;
+    s->date_second = -1;
+    random_bytes(&s->peer_seed, sizeof s->peer_seed);
+    LIST_INIT(&s->all);
+    LIST_INIT(&s->owed);
+    TAILQ_INIT(&s->ready);
+    http_wheel_init(&s->wheel, clock_mono_ms());
+    least = s->limits.header_bytes + BLOCK_HEAD_ROOM;
+    http_pool_init(&s->pool, least, s->limits.buffer_bytes);
+    event_assign(&s->sweep_ev, base, -1, EV_PERSIST, sweep, s);
+    event_assign(&s->ready_ev, base, -1, 0, go_on, s);
+    event_assign(&s->drain_ev, base, -1, 0, drained, s);
+    return s;
+}
+
+int http_server_listen(struct http_server *s, int listen_fd)
+{
+    struct listener *l;
+    int on = 1;
+
+    if (s->listener_count == HTTP_LISTENERS_MAX)
+        return -1;
+    /* Inherited by what is accepted; a Unix socket has no such option. */
+    setsockopt(listen_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    l = xcalloc(1, sizeof *l);
+    l->server = s;
+    l->fd = listen_fd;
+    event_assign(&l->ev, s->base, listen_fd, EV_READ | EV_PERSIST, acceptable,
+                 l);
+    s->listeners[s->listener_count++] = l;
+    if (s->accepting && !s->paused)
+        event_add(&l->ev, NULL);
+    return 0;
+}
+
+void http_server_stop_accepting(struct http_server *s)
+{
+    if (s->accepting && !s->paused)
+        listeners_add(s, false);
+    s->accepting = false;
+}
+
+void http_server_drain(struct http_server *s, uint32_t deadline_ms,
+                       void (*done)(void *arg), void *arg)
+{
+    struct timeval tv = { deadline_ms / 1000, deadline_ms % 1000 * 1000 };
+    struct conn *c;
+
+    ASSERT(!s->draining);
+    http_server_stop_accepting(s);
+    s->draining = true;
+    s->done = done;
+    s->done_arg = arg;
+    LIST_FOREACH(c, &s->all, on_list) {
+        if (c->state == CONN_IDLE || c->state == CONN_STREAM)
+            http_server_queue(s, c);
+    }
+    event_add(&s->drain_ev, &tv);
+    if (s->counters.open == 0)
+        event_active(&s->drain_ev, EV_TIMEOUT, 0);
+}
+
+void http_server_free(struct http_server *s)
+{
+    struct conn *c;
+
+    if (!s)
+        return;
+    http_server_stop_accepting(s);
+    s->done = NULL;
+    close_all(s);
+    event_del(&s->sweep_ev);
+    event_del(&s->ready_ev);
+    event_del(&s->drain_ev);
+    while (s->listener_count)
+        free(s->listeners[--s->listener_count]);
+    while ((c = LIST_FIRST(&s->owed))) {
+        if (c->state == CONN_STREAM) {
+            http_conn_continue(c); /* not told yet */
+            continue;
+        }
+        http_server_unqueue(s, c);
+        LIST_REMOVE(c, on_list);
+        c->server = NULL;
+    }
+    http_pool_deinit(&s->pool);
+    gunzip_free(s->gunzip);
+    buf_deinit(&s->scratch);
+    free(s);
+}
+
+const struct http_counters *http_server_counters(struct http_server *s)
+{
+    s->counters.body_buffer_bytes = s->pool.big;
+    return &s->counters;
+}

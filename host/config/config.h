@@ -83,7 +83,7 @@ struct conf_source {
     const char *write_key;
     bool enabled; /* false: its write key is not accepted */
     struct conf_texts destination_names; /* as written */
-    size_t *destinations; /* indexes into config.destinations, no doubles */
+    size_t *destinations; /* indexes into config.destinations.list, each once */
     size_t destination_count;
     const char *tracking_plan; /* absolute path, or NULL */
     char fingerprint[CONFIG_PRINT];
@@ -95,7 +95,11 @@ struct conf_subscription {
     mf_str subscribe; /* FQL that compiles; ptr NULL: the action's default */
     mf_val mapping;   /* object; MF_ABSENT: the fields' defaults */
     bool enabled;
-    mf_val whole; /* the subscription's object */
+};
+
+struct conf_subscriptions {
+    struct conf_subscription *list;
+    size_t count;
 };
 
 enum conf_order { CONF_ORDER_NONE, CONF_ORDER_USER };
@@ -104,9 +108,8 @@ struct conf_destination {
     const char *name;
     const char *plugin; /* NULL only after a fault */
     mf_val settings;    /* an object, expanded; "{}" when not given */
-    bool presets;       /* no subscriptions given: the plugin's own */
-    struct conf_subscription *subscriptions;
-    size_t subscription_count;
+    /* count 0: none given, so the plugin's presets */
+    struct conf_subscriptions subscriptions;
     mf_str filter; /* FQL that compiles; ptr NULL: none */
     int64_t concurrency;
     double rate; /* events a second; 0: no limit */
@@ -117,6 +120,16 @@ struct conf_destination {
     char fingerprint[CONFIG_PRINT];
 };
 
+struct conf_sources {
+    struct conf_source *list;
+    size_t count;
+};
+
+struct conf_destinations {
+    struct conf_destination *list;
+    size_t count;
+};
+
 struct config {
     const char *path;                   /* the main file, as given */
     const char *data_dir, *plugins_dir; /* absolute */
@@ -125,10 +138,8 @@ struct config {
     struct conf_journal journal;
     int64_t shutdown_ms;
     int log_level; /* enum log_level */
-    struct conf_source *sources; /* in the order of files and in them */
-    size_t source_count;
-    struct conf_destination *destinations;
-    size_t destination_count;
+    struct conf_sources sources; /* in the order of files and in them */
+    struct conf_destinations destinations;
     struct redact *secrets; /* what came out of ${}, tokens, write keys */
     struct config_private *private;
 };
@@ -152,7 +163,8 @@ void config_free(struct config *c); /* wipes what was secret; NULL is fine */
 
 /* Of a member, by its address in the struct: config_place(c, &d->timeout_ms).
  * A member that has its default has the place of the object it is missing
- * from. Also of a whole entry: config_place(c, &c->destinations[i]). */
+ * from. Also of a whole entry: config_place(c, &c->destinations.list[i]), and of
+ * one element of a list: config_place(c, &s->destination_names.list[i]). */
 struct place config_place(const struct config *c, const void *member);
 /* Of a byte of the expanded JSON that an mf_val of this config points to:
  * config_place_of(c, v.raw). Inside what a ${} stands for: the place of ${}. */

@@ -11,7 +11,7 @@
 #include <manifold/types.h>
 #include <stddef.h>
 
-#define JSONC_DEPTH_MAX 64
+#define JSONC_DEPTH_MAX 56
 
 struct jsonc_fault {
     size_t offset;

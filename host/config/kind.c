@@ -1,0 +1,864 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * kind.c - see kind.h. Readers of one value each, and the table of kinds.
+ *
+ * A default is read by the same functions, with no file behind it; it is a
+ * literal of ours, so it never has a fault. */
+#include "config/kind.h"
+
+#include "base/io.h"
+#include "base/text.h"
+#include "mapping/fql.h"
+#include "mapping/mapping.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FAULT_TEXT      900 /* bytes of one fault before its place */
+#define MAPPING_FAULTS  20  /* told of one mapping */
+/* A write key in the file that is shorter is a word, such as the name of its
+ * source, and hiding every such word would spoil what people read. */
+#define KEY_REDACT_MIN  16
+#define HASHED_FILE_MAX (16u << 20)
+
+/* ---- faults ---- */
+
+void reader_fault(struct reader *r, const char *at, const char *format, ...)
+{
+    char text[FAULT_TEXT];
+    va_list ap;
+
+    ASSERT(r->file);
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    faults_error(r->faults, conf_file_place(r->file, at), "%s", text);
+}
+
+static void put_duration(struct buf *b, double ms)
+{
+    static const struct {
+        double ms;
+        const char *unit;
+    } units[] = { { 86400000, "d" }, { 3600000, "h" }, { 60000, "m" },
+                  { 1000, "s" },     { 1, "ms" } };
+
+    for (size_t i = 0; i < COUNT_OF(units); i++)
+        if ((ms > 0 && fmod(ms, units[i].ms) == 0) || units[i].ms == 1) {
+            buf_printf(b, "%.0f%s", ms / units[i].ms, units[i].unit);
+            return;
+        }
+}
+
+static void put_size(struct buf *b, double bytes)
+{
+    static const char *const units[] = { "", "KiB", "MiB", "GiB", "TiB" };
+    size_t i = 0;
+
+    while (i + 1 < COUNT_OF(units) && bytes >= 1024 && fmod(bytes, 1024) == 0) {
+        bytes /= 1024;
+        i++;
+    }
+    buf_printf(b, "%.0f%s", bytes, units[i]);
+}
+
+static void put_bound(struct buf *b, enum kind_range range, double v)
+{
+    if (range == RANGE_DURATION)
+        put_duration(b, v);
+    else if (range == RANGE_SIZE)
+        put_size(b, v);
+    else
+        buf_printf(b, "%.0f", v);
+}
+
+static void put_wanted(struct buf *b, const struct member *m)
+{
+    const struct kind *k = &kinds[m->kind];
+    const char *const *word = m->more;
+
+    if (k->noun) {
+        buf_puts(b, k->noun);
+    } else {
+        for (; *word; word++) {
+            if (word != m->more)
+                buf_puts(b, word[1] ? ", " : " or ");
+            buf_printf(b, "\"%s\"", *word);
+        }
+    }
+    if (k->range == RANGE_NONE || (m->min == 0 && m->max == 0))
+        return;
+    buf_puts(b, k->range == RANGE_LENGTH ? " of " : ", from ");
+    put_bound(b, k->range, m->min);
+    buf_puts(b, " to ");
+    put_bound(b, k->range, m->max);
+    if (k->range == RANGE_LENGTH)
+        buf_puts(b, " bytes");
+}
+
+/* What may be secret is not quoted. */
+static const char *describe(struct reader *r, const struct member *m, mf_val v,
+                            char *out, size_t size)
+{
+    char quote[CONF_QUOTE];
+
+    if (!kinds[m->kind].plain && v.type == MF_STRING)
+        return "this string";
+    switch (v.type) {
+    case MF_STRING:
+        snprintf(out, size, "the string %s",
+                 conf_file_quote(r->file, v, quote));
+        break;
+    case MF_NUMBER:
+        snprintf(out, size, "the number %s",
+                 conf_file_quote(r->file, v, quote));
+        break;
+    case MF_ARRAY:
+        snprintf(out, size, "an array");
+        break;
+    case MF_OBJECT:
+        snprintf(out, size, "an object");
+        break;
+    default:
+        snprintf(out, size, "%.*s", (int)v.len, v.raw);
+    }
+    return out;
+}
+
+void kind_fault(struct reader *r, const struct member *m, mf_val v,
+                const char *verb)
+{
+    char found[CONF_QUOTE + 32];
+    struct buf wanted;
+
+    buf_init(&wanted, FAULT_TEXT / 2);
+    put_wanted(&wanted, m);
+    buf_char(&wanted, 0);
+    reader_fault(r, v.raw, "\"%s\" cannot %s %s; write %s", m->key, verb,
+                 describe(r, m, v, found, sizeof found), wanted.data);
+    buf_deinit(&wanted);
+}
+
+/* ---- texts ---- */
+
+static bool in_range(const struct member *m, double v)
+{
+    return (m->min == 0 && m->max == 0) || (v >= m->min && v <= m->max);
+}
+
+/* A copy that ends in NUL, or NULL when v is no string, too short, too long,
+ * or has a NUL inside. Empty only where the table allows a length of 0. */
+static const char *text_of(struct reader *r, const struct member *m, mf_val v)
+{
+    struct arena *a = &r->c->private->arena;
+    mf_str s;
+
+    if (v.type != MF_STRING)
+        return NULL;
+    s = json_text(v, a);
+    if (s.len == 0 || memchr(s.ptr, 0, s.len) ||
+        !in_range(m, (double)s.len))
+        return NULL;
+    return arena_copy(a, s).ptr;
+}
+
+static enum kind_read keep(const char *text, void *target)
+{
+    if (!text)
+        return READ_WRONG;
+    *(const char **)target = text;
+    return READ_OK;
+}
+
+static enum kind_read read_text(struct reader *r, const struct member *m,
+                                mf_val v, void *target)
+{
+    return keep(text_of(r, m, v), target);
+}
+
+static bool is_name(const char *s)
+{
+    size_t n = 0;
+
+    for (; s[n]; n++)
+        if (!((s[n] >= 'a' && s[n] <= 'z') || (s[n] >= 'A' && s[n] <= 'Z') ||
+              (s[n] >= '0' && s[n] <= '9') || s[n] == '_' || s[n] == '.' ||
+              s[n] == '-'))
+            return false;
+    return n > 0 && n <= CONFIG_NAME_MAX && strcmp(s, ".") != 0 &&
+           strcmp(s, "..") != 0;
+}
+
+static enum kind_read read_name(struct reader *r, const struct member *m,
+                                mf_val v, void *target)
+{
+    const char *text = text_of(r, m, v);
+
+    return keep(text && is_name(text) ? text : NULL, target);
+}
+
+/* Printable ASCII without space and what else is named. */
+static bool is_key_text(const char *s, char without)
+{
+    for (; *s; s++)
+        if (*s <= ' ' || *s >= 127 || *s == without)
+            return false;
+    return true;
+}
+
+static enum kind_read read_secret(struct reader *r, const struct member *m,
+                                  mf_val v, void *target)
+{
+    const char *text = text_of(r, m, v);
+
+    if (!text || !is_key_text(text, m->kind == KIND_WRITE_KEY ? ':' : 0))
+        return READ_WRONG;
+    if (m->kind == KIND_TOKEN || strlen(text) >= KEY_REDACT_MIN)
+        redact_add(r->c->secrets, mf_cstr(text));
+    return keep(text, target);
+}
+
+static enum kind_read read_path(struct reader *r, const struct member *m,
+                                mf_val v, void *target)
+{
+    const char *text = text_of(r, m, v);
+
+    if (text && *text != '/')
+        text = arena_printf(&r->c->private->arena, "%s/%s", r->file->dir, text)
+                   .ptr;
+    return keep(text, target);
+}
+
+static enum kind_read read_file(struct reader *r, const struct member *m,
+                                mf_val v, void *target)
+{
+    enum kind_read got = read_path(r, m, v, target);
+    const char *path;
+    struct stat st;
+
+    if (got != READ_OK)
+        return got;
+    path = *(const char **)target;
+    if (stat(path, &st) != 0 || access(path, R_OK) != 0) {
+        reader_fault(r, v.raw,
+                     "\"%s\": %s cannot be read: %s; correct the path, or let "
+                     "this user read the file",
+                     m->key, path, strerror(errno));
+        return READ_TOLD;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        reader_fault(r, v.raw, "\"%s\": %s is not a file; name a file",
+                     m->key, path);
+        return READ_TOLD;
+    }
+    return READ_OK;
+}
+
+/* "http://host:port" of an URL that has nothing else. */
+static enum kind_read read_origin(struct reader *r, const struct member *m,
+                                  mf_val v, void *target)
+{
+    const char *text = text_of(r, m, v), *host, *end, *colon;
+    mf_str port;
+    uint64_t number;
+
+    if (!text)
+        return READ_WRONG;
+    if (strncmp(text, "http://", 7) == 0)
+        host = text + 7;
+    else if (strncmp(text, "https://", 8) == 0)
+        host = text + 8;
+    else
+        return READ_WRONG;
+    end = host + strcspn(host, "/?#@");
+    if ((*end && strcmp(end, "/") != 0) || !is_key_text(host, '\\'))
+        return READ_WRONG;
+    colon = *host == '[' ? memchr(host, ']', (size_t)(end - host)) : host;
+    if (!colon)
+        return READ_WRONG;
+    colon = memchr(colon, ':', (size_t)(end - colon));
+    if (colon) {
+        port = (mf_str){ colon + 1, (size_t)(end - colon) - 1 };
+        if (!parse_u64(port, &number) || number == 0 || number > 65535)
+            return READ_WRONG;
+    }
+    if ((colon ? colon : end) == host)
+        return READ_WRONG;
+    return keep(arena_copy(&r->c->private->arena,
+                           (mf_str){ text, (size_t)(end - text) })
+                    .ptr,
+                target);
+}
+
+static void write_text(struct json_out *w, const struct member *m,
+                       const void *target)
+{
+    const char *text = *(const char *const *)target;
+
+    (void)m;
+    if (text)
+        json_str(w, mf_cstr(text));
+    else
+        json_null(w);
+}
+
+static void write_file(struct json_out *w, const struct member *m,
+                       const void *target)
+{
+    const char *path = *(const char *const *)target;
+    char *text, print[CONFIG_PRINT];
+    size_t len;
+
+    write_text(w, m, target);
+    json_key(w, MF_STR("content"));
+    if (path && io_read_file(AT_FDCWD, path, HASHED_FILE_MAX, &text, &len,
+                             NULL) == 0) {
+        canon_print((mf_str){ text, len }, print);
+        explicit_bzero(text, len);
+        free(text);
+        json_str(w, mf_cstr(print));
+    } else {
+        json_null(w);
+    }
+}
+
+/* ---- numbers ---- */
+
+static enum kind_read read_bool(struct reader *r, const struct member *m,
+                                mf_val v, void *target)
+{
+    (void)r;
+    (void)m;
+    if (v.type != MF_BOOL)
+        return READ_WRONG;
+    *(bool *)target = json_is_true(v);
+    return READ_OK;
+}
+
+static void write_bool(struct json_out *w, const struct member *m,
+                       const void *target)
+{
+    (void)m;
+    json_bool(w, *(const bool *)target);
+}
+
+static enum kind_read read_int(struct reader *r, const struct member *m,
+                               mf_val v, void *target)
+{
+    int64_t n;
+
+    (void)r;
+    if (!json_integer(v, &n) || !in_range(m, (double)n))
+        return READ_WRONG;
+    *(int64_t *)target = m->kind == KIND_SECONDS ? n * 1000 : n;
+    return READ_OK;
+}
+
+static enum kind_read read_duration(struct reader *r, const struct member *m,
+                                    mf_val v, void *target)
+{
+    int64_t ms;
+    mf_str s = v.type == MF_NUMBER ? (mf_str){ v.raw, v.len }
+                                   : json_text(v, &r->c->private->arena);
+
+    if ((v.type != MF_NUMBER && v.type != MF_STRING) ||
+        !parse_duration(s, &ms) || !in_range(m, (double)ms))
+        return READ_WRONG;
+    *(int64_t *)target = ms;
+    return READ_OK;
+}
+
+static enum kind_read read_size(struct reader *r, const struct member *m,
+                                mf_val v, void *target)
+{
+    uint64_t bytes;
+    mf_str s = v.type == MF_NUMBER ? (mf_str){ v.raw, v.len }
+                                   : json_text(v, &r->c->private->arena);
+
+    if ((v.type != MF_NUMBER && v.type != MF_STRING) ||
+        !parse_size(s, &bytes) || !in_range(m, (double)bytes))
+        return READ_WRONG;
+    *(uint64_t *)target = bytes;
+    return READ_OK;
+}
+
+static void write_int(struct json_out *w, const struct member *m,
+                      const void *target)
+{
+    (void)m;
+    json_int(w, *(const int64_t *)target); /* sizes are below 2^63 */
+}
+
+static enum kind_read read_rate(struct reader *r, const struct member *m,
+                                mf_val v, void *target)
+{
+    mf_str s = json_text(v, &r->c->private->arena);
+
+    if (v.type != MF_STRING || !parse_rate(s, target) ||
+        !in_range(m, *(double *)target)) {
+        *(double *)target = 0;
+        return READ_WRONG;
+    }
+    return READ_OK;
+}
+
+static void write_rate(struct json_out *w, const struct member *m,
+                       const void *target)
+{
+    (void)m;
+    json_num(w, *(const double *)target);
+}
+
+static enum kind_read read_choice(struct reader *r, const struct member *m,
+                                  mf_val v, void *target)
+{
+    const char *const *words = m->more;
+    mf_str s = json_text(v, &r->c->private->arena);
+
+    for (int i = 0; v.type == MF_STRING && words[i]; i++)
+        if (mf_eq(s, mf_cstr(words[i]))) {
+            *(int *)target = i;
+            return READ_OK;
+        }
+    return READ_WRONG;
+}
+
+static void write_choice(struct json_out *w, const struct member *m,
+                         const void *target)
+{
+    const char *const *words = m->more;
+
+    json_str(w, mf_cstr(words[*(const int *)target]));
+}
+
+/* ---- addresses ---- */
+
+static bool split_address(const char *text, char host[INET6_ADDRSTRLEN],
+                          uint16_t *port)
+{
+    const char *colon = strrchr(text, ':'), *from = text, *to = colon;
+    uint64_t number;
+
+    if (!colon || !parse_u64(mf_cstr(colon + 1), &number) || number > 65535)
+        return false;
+    if (*text == '[') {
+        from++;
+        to--;
+        if (to < from || *to != ']')
+            return false;
+    }
+    if ((size_t)(to - from) >= INET6_ADDRSTRLEN)
+        return false;
+    memcpy(host, from, (size_t)(to - from));
+    host[to - from] = 0;
+    *port = (uint16_t)number;
+    return true;
+}
+
+static enum kind_read read_address(struct reader *r, const struct member *m,
+                                   mf_val v, void *target)
+{
+    static const unsigned char one[16] = { [15] = 1 }, /* ::1 */
+                               mapped[13] = { [10] = 255, [11] = 255,
+                                              [12] = 127 };
+    struct conf_address *to = target;
+    char host[INET6_ADDRSTRLEN];
+    const char *text = text_of(r, m, v);
+    unsigned char raw[16];
+
+    if (!text || !split_address(text, host, &to->port))
+        return READ_WRONG;
+    if (strcmp(host, "localhost") == 0)
+        snprintf(host, sizeof host, "127.0.0.1");
+    if (*text == '[') {
+        if (inet_pton(AF_INET6, host, raw) != 1)
+            return READ_WRONG;
+        to->loopback = memcmp(raw, one, 16) == 0 ||
+                       memcmp(raw, mapped, sizeof mapped) == 0;
+    } else if (*host && strcmp(host, "*") != 0) {
+        if (inet_pton(AF_INET, host, raw) != 1)
+            return READ_WRONG;
+        to->loopback = raw[0] == 127;
+    }
+    to->text = text;
+    if (*host && strcmp(host, "*") != 0)
+        to->host = arena_copy(&r->c->private->arena, mf_cstr(host)).ptr;
+    return READ_OK;
+}
+
+static void write_address(struct json_out *w, const struct member *m,
+                          const void *target)
+{
+    const struct conf_address *a = target;
+
+    write_text(w, m, &a->text);
+}
+
+/* ---- lists ---- */
+
+/* Reads each element of an array with `read` into elements of `size`. */
+static enum kind_read read_list(struct reader *r, const struct member *m,
+                                mf_val v, void *target, size_t size,
+                                enum kind_read (*read)(struct reader *,
+                                                       const struct member *,
+                                                       mf_val, void *))
+{
+    struct member_list *list = target;
+    struct member one = *m;
+    mf_iter it = { { 0 } };
+    size_t n = json_count(v);
+    mf_str key;
+    mf_val e;
+
+    if (v.type != MF_ARRAY || !in_range(m, (double)n) || n > LIST_MAX)
+        return READ_WRONG;
+    one.min = one.max = 0; /* they are the list's */
+    list->list = arena_zalloc(&r->c->private->arena, n * size);
+    while (json_next(v, &it, &key, &e)) {
+        char *to = (char *)list->list + list->count * size;
+        enum kind_read got = READ_TOLD;
+
+        if (!r->file || e.type != MF_STRING || !config_is_broken(r->c, e))
+            got = read(r, &one, e, to);
+        if (got == READ_WRONG)
+            kind_fault(r, &one, e, "hold");
+        if (got != READ_OK)
+            continue;
+        if (r->file)
+            member_note_place(r->c, to, e.raw);
+        list->count++;
+    }
+    return READ_OK;
+}
+
+static enum kind_read read_addresses(struct reader *r, const struct member *m,
+                                     mf_val v, void *target)
+{
+    return read_list(r, m, v, target, sizeof(struct conf_address),
+                     read_address);
+}
+
+static void write_addresses(struct json_out *w, const struct member *m,
+                            const void *target)
+{
+    const struct conf_addresses *list = target;
+
+    json_begin_array(w);
+    for (size_t i = 0; i < list->count; i++)
+        write_address(w, m, &list->list[i]);
+    json_end_array(w);
+}
+
+static enum kind_read read_texts(struct reader *r, const struct member *m,
+                                 mf_val v, void *target)
+{
+    return read_list(r, m, v, target, sizeof(char *), read_text);
+}
+
+static void write_texts(struct json_out *w, const struct member *m,
+                        const void *target)
+{
+    const struct conf_texts *list = target;
+
+    json_begin_array(w);
+    for (size_t i = 0; i < list->count; i++)
+        write_text(w, m, &list->list[i]);
+    json_end_array(w);
+}
+
+/* ---- FQL, mappings, JSON ---- */
+
+static enum kind_read read_fql(struct reader *r, const struct member *m,
+                               mf_val v, void *target)
+{
+    enum fql_dialect dialect = m->kind == KIND_FILTER ? FQL_FILTER
+                                                      : FQL_SUBSCRIPTION;
+    const char *text = text_of(r, m, v);
+    struct err e = { "" };
+    struct fql *compiled;
+    size_t offset = 0;
+
+    if (!text)
+        return READ_WRONG;
+    compiled = fql_compile(mf_cstr(text), dialect, &e, &offset);
+    if (!compiled) {
+        faults_error(r->faults, config_place_in(r->c, v, offset),
+                     "\"%s\" is not valid FQL here: %s; correct the "
+                     "condition",
+                     m->key, e.text);
+        return READ_TOLD;
+    }
+    fql_free(compiled);
+    *(mf_str *)target = mf_cstr(text);
+    return READ_OK;
+}
+
+static void write_fql(struct json_out *w, const struct member *m,
+                      const void *target)
+{
+    const mf_str *s = target;
+
+    (void)m;
+    if (s->ptr)
+        json_str(w, *s);
+    else
+        json_null(w);
+}
+
+static enum kind_read read_json(struct reader *r, const struct member *m,
+                                mf_val v, void *target)
+{
+    (void)r;
+    (void)m;
+    if (v.type != MF_OBJECT)
+        return READ_WRONG;
+    *(mf_val *)target = v;
+    return READ_OK;
+}
+
+static enum kind_read read_text_map(struct reader *r, const struct member *m,
+                                    mf_val v, void *target)
+{
+    mf_iter it = { { 0 } };
+    mf_str key;
+    mf_val e;
+
+    if (v.type != MF_OBJECT)
+        return READ_WRONG;
+    while (json_next(v, &it, &key, &e))
+        if (e.type != MF_STRING)
+            kind_fault(r, m, e, "hold");
+    *(mf_val *)target = v;
+    return READ_OK;
+}
+
+struct mapping_faults {
+    struct reader *r;
+    unsigned told;
+};
+
+static void tell_mapping(void *context, const char *at, const char *text)
+{
+    struct mapping_faults *f = context;
+
+    if (f->told++ < MAPPING_FAULTS)
+        reader_fault(f->r, at, "the mapping is wrong here: %s; correct it",
+                     text);
+}
+
+static enum kind_read read_mapping(struct reader *r, const struct member *m,
+                                   mf_val v, void *target)
+{
+    struct mapping_faults f = { r, 0 };
+
+    (void)m;
+    if (v.type != MF_OBJECT)
+        return READ_WRONG;
+    mapping_check(v, tell_mapping, &f);
+    *(mf_val *)target = v;
+    return f.told ? READ_TOLD : READ_OK;
+}
+
+static void write_json(struct json_out *w, const struct member *m,
+                       const void *target)
+{
+    (void)m;
+    canon_write(w, *(const mf_val *)target);
+}
+
+/* ---- objects ---- */
+
+static enum kind_read read_object(struct reader *r, const struct member *m,
+                                  mf_val v, void *target)
+{
+    const char *seen[MEMBERS_MAX] = { NULL };
+
+    if (v.type != MF_OBJECT)
+        return READ_WRONG;
+    member_read(r, m->more, v, target, seen);
+    member_finish(r, m->more, v.raw, target, seen);
+    return READ_OK;
+}
+
+static void write_object(struct json_out *w, const struct member *m,
+                         const void *target)
+{
+    member_write_all(w, m->more, target);
+}
+
+static enum kind_read read_objects(struct reader *r, const struct member *m,
+                                   mf_val v, void *target)
+{
+    const struct shape *s = m->more;
+
+    return read_list(r, m, v, target, s->size, read_object);
+}
+
+static void write_objects(struct json_out *w, const struct member *m,
+                          const void *target)
+{
+    const struct member_list *list = target;
+    const struct shape *s = m->more;
+
+    json_begin_array(w);
+    for (size_t i = 0; i < list->count; i++)
+        member_write_all(w, s, (const char *)list->list + i * s->size);
+    json_end_array(w);
+}
+
+/* The name and the place of one entry; false when it is not to be read. */
+static bool entry_is_new(struct reader *r, const struct member *m,
+                         mf_str name, mf_str raw_key, void *target)
+{
+    const struct shape *s = m->more;
+    struct member_list *list = target;
+    const char *copy = arena_copy(&r->c->private->arena, name).ptr;
+
+    if (name.len != strlen(copy) || !is_name(copy)) {
+        reader_fault(r, raw_key.ptr - 1,
+                     "\"%.*s\" cannot be the name of %s; use 1 to %d of "
+                     "letters, digits, _ . and -",
+                     (int)(name.len < 100 ? name.len : 100), name.ptr,
+                     s->what, CONFIG_NAME_MAX);
+        return false;
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        const char *const *entry = (const void *)((char *)list->list +
+                                                  i * s->size);
+        struct place first;
+
+        if (strcmp(*entry, copy) != 0)
+            continue;
+        first = config_place(r->c, entry);
+        if (strcmp(first.file, r->file->path) != 0)
+            reader_fault(r, raw_key.ptr - 1,
+                         "there is %s \"%s\" already at %s:%u:%u; rename or "
+                         "remove one of them",
+                         s->what, copy, first.file, first.line, first.column);
+        return false; /* twice in one object was told by the file */
+    }
+    return true;
+}
+
+/* target has room for every entry of every file. */
+static enum kind_read read_entries(struct reader *r, const struct member *m,
+                                   mf_val v, void *target)
+{
+    struct arena *a = &r->c->private->arena;
+    const struct shape *s = m->more;
+    struct member_list *list = target;
+    mf_iter it = { { 0 } };
+    mf_str raw;
+    mf_val e;
+
+    if (v.type != MF_OBJECT)
+        return READ_WRONG;
+    while (json_next(v, &it, &raw, &e)) {
+        mf_str name = json_unescape(raw, a);
+        char *to = (char *)list->list + list->count * s->size;
+
+        if (!entry_is_new(r, m, name, raw, target))
+            continue;
+        if (e.type != MF_OBJECT) {
+            kind_fault(r, m, e, "hold");
+            continue;
+        }
+        *(const char **)to = arena_copy(a, name).ptr;
+        member_note_place(r->c, to, raw.ptr - 1);
+        list->count++;
+        read_object(r, m, e, to);
+    }
+    return READ_OK;
+}
+
+static void write_nothing(struct json_out *w, const struct member *m,
+                          const void *target)
+{
+    (void)m;
+    (void)target;
+    json_null(w); /* entries have fingerprints of their own */
+}
+
+/* ---- the table ---- */
+
+const struct kind kinds[KIND_ENTRIES + 1] = {
+    [KIND_TEXT] = { "string", "a string", RANGE_LENGTH, true, false, read_text,
+                    write_text },
+    [KIND_NAME] = { "name", "a name of 1 to 64 letters, digits, _ . and -",
+                    RANGE_NONE, true, false, read_name, write_text },
+    [KIND_WRITE_KEY] = { "string",
+                         "a string of printable ASCII without space and colon",
+                         RANGE_LENGTH, false, false, read_secret, write_text },
+    [KIND_TOKEN] = { "string",
+                     "a string of printable ASCII without space",
+                     RANGE_LENGTH, false, false, read_secret, write_text },
+    [KIND_PATH] = { "path", "a path", RANGE_NONE, true, false, read_path,
+                    write_text },
+    [KIND_FILE] = { "path", "the path of a file", RANGE_NONE, true, false,
+                    read_file, write_file },
+    [KIND_ORIGIN] = { "origin",
+                      "an origin such as \"http://127.0.0.1:9000\", without a "
+                      "path",
+                      RANGE_NONE, true, false, read_origin, write_text },
+    [KIND_BOOL] = { "true or false", "true or false", RANGE_NONE, true, false,
+                    read_bool, write_bool },
+    [KIND_INT] = { "number", "a whole number", RANGE_NUMBER, true, false,
+                   read_int, write_int },
+    [KIND_SECONDS] = { "number", "a whole number of seconds", RANGE_NUMBER,
+                       true, false, read_int, write_int },
+    [KIND_DURATION] = { "duration",
+                        "a duration such as \"500ms\", \"10s\", \"5m\", "
+                        "\"4h\" or \"3d\"",
+                        RANGE_DURATION, true, false, read_duration,
+                        write_int },
+    [KIND_SIZE] = { "size",
+                    "a number of bytes or a size such as \"512KB\" or "
+                    "\"20GiB\"",
+                    RANGE_SIZE, true, false, read_size, write_int },
+    [KIND_RATE] = { "rate",
+                    "a rate such as \"500/s\", \"30/m\" or \"1000/h\"",
+                    RANGE_NONE, true, false, read_rate, write_rate },
+    [KIND_CHOICE] = { "choice", NULL, RANGE_NONE, true, false, read_choice,
+                      write_choice },
+    [KIND_ADDRESS] = { "address",
+                       "an address such as \"127.0.0.1:8080\", \"[::1]:8080\" "
+                       "or \"*:8080\"",
+                       RANGE_NONE, true, false, read_address, write_address },
+    [KIND_ADDRESSES] = { "addresses",
+                         "an array of addresses such as [\"127.0.0.1:8080\", "
+                         "\"[::1]:8080\"]",
+                         RANGE_NONE, true, true, read_addresses,
+                         write_addresses },
+    [KIND_NAMES] = { "names", "an array of names in double quotes", RANGE_NONE,
+                     true, true, read_texts, write_texts },
+    [KIND_BROKERS] = { "addresses",
+                       "an array of addresses such as [\"kafka-1:9092\"]",
+                       RANGE_NONE, true, true, read_texts, write_texts },
+    [KIND_FILTER] = { "FQL",
+                      "a condition such as \"type = \\\"track\\\"\"",
+                      RANGE_NONE, false, false, read_fql, write_fql },
+    [KIND_SUBSCRIBE] = { "FQL",
+                         "a condition such as \"type = \\\"track\\\"\"",
+                         RANGE_NONE, false, false, read_fql, write_fql },
+    [KIND_JSON] = { "object", "an object", RANGE_NONE, false, true, read_json,
+                    write_json },
+    [KIND_TEXT_MAP] = { "object", "an object of strings", RANGE_NONE, false,
+                        true, read_text_map, write_json },
+    [KIND_MAPPING] = { "mapping",
+                       "an object such as {\"name\": {\"@path\": "
+                       "\"$.event\"}}",
+                       RANGE_NONE, false, true, read_mapping, write_json },
+    [KIND_OBJECT] = { "object", "an object", RANGE_NONE, false, true,
+                      read_object, write_object },
+    [KIND_OBJECTS] = { "objects", "an array of objects, at least one",
+                       RANGE_NONE, false, true, read_objects, write_objects },
+    [KIND_ENTRIES] = { "objects by name", "an object of objects by name",
+                       RANGE_NONE, false, true, read_entries, write_nothing },
+};

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * shapes.c - see shapes.h. A new key is one row here and one field in
+ * config.h. */
+#include "config/shapes.h"
+
+#define AT(type, field) offsetof(struct type, field)
+#define SECOND    1000.0
+#define HOUR      3600000.0
+#define DAY       86400000.0
+#define KIB       1024.0
+#define MIB       (1024.0 * KIB)
+#define TIB       (1024.0 * 1024.0 * MIB)
+
+static const char *const engines[] = { "local", "kafka", NULL };
+static const char *const orders[] = { "none", "user", NULL };
+static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
+
+static const struct member tls_members[] = {
+    { "certificate", KIND_FILE, AT(conf_tls, certificate), .required = true,
+      .help = "the certificate and its chain, PEM" },
+    { "key", KIND_FILE, AT(conf_tls, key), .required = true,
+      .help = "the private key, PEM" },
+    { NULL },
+};
+static const struct shape shape_tls = { "\"tls\"", tls_members,
+                                        sizeof(struct conf_tls) };
+
+static const struct member ingest_members[] = {
+    { "listen", KIND_ADDRESSES, AT(conf_ingest, listen),
+      "[\"127.0.0.1:8080\"]", .min = 1, .max = 16,
+      .help = "where sources send to; port 0 takes a free one" },
+    { "tls", KIND_OBJECT, AT(conf_ingest, tls), .more = &shape_tls,
+      .help = "serve HTTPS; without it HTTP" },
+    { "max_event_bytes", KIND_SIZE, AT(conf_ingest, max_event_bytes), "32768",
+      .min = KIB, .max = 16 * MIB,
+      .help = "the largest event accepted" },
+    { "max_batch_bytes", KIND_SIZE, AT(conf_ingest, max_batch_bytes),
+      "513000", .min = KIB, .max = 64 * MIB,
+      .help = "the largest request body accepted, decoded" },
+    { "dedupe_window", KIND_DURATION, AT(conf_ingest, dedupe_window_ms),
+      "\"24h\"", .min = 0, .max = 30 * DAY,
+      .help = "how long a messageId is remembered; 0 keeps duplicates" },
+    { NULL },
+};
+static const struct shape shape_ingest = { "\"ingest\"", ingest_members,
+                                           sizeof(struct conf_ingest) };
+
+static const struct member admin_members[] = {
+    { "listen", KIND_ADDRESS, AT(conf_admin, listen), "\"127.0.0.1:8081\"",
+      .help = "where dashboard, status and metrics are served" },
+    { "token", KIND_TOKEN, AT(conf_admin, token), .min = 1, .max = 1024,
+      .help = "the bearer token to ask for; needed off loopback" },
+    { NULL },
+};
+static const struct shape shape_admin = { "\"admin\"", admin_members,
+                                          sizeof(struct conf_admin) };
+
+static const struct member kafka_members[] = {
+    { "brokers", KIND_BROKERS, AT(conf_kafka, brokers), .required = true,
+      .min = 1, .max = 100, .help = "brokers to begin with, [\"host:9092\"]" },
+    { "topic", KIND_TEXT, AT(conf_kafka, topic), .required = true, .min = 1,
+      .max = 249, .help = "the topic that holds the events" },
+    { "properties", KIND_TEXT_MAP, AT(conf_kafka, properties),
+      .help = "librdkafka's own settings, as strings" },
+    { NULL },
+};
+static const struct shape shape_kafka = { "\"kafka\"", kafka_members,
+                                          sizeof(struct conf_kafka) };
+
+static const struct member journal_members[] = {
+    { "engine", KIND_CHOICE, AT(conf_journal, engine), "\"local\"",
+      .more = engines, .help = "where accepted events are kept" },
+    { "retention", KIND_DURATION, AT(conf_journal, retention_ms), "\"72h\"",
+      .min = SECOND, .max = 3650 * DAY,
+      .help = "how long events are kept, delivered or not" },
+    { "max_bytes", KIND_SIZE, AT(conf_journal, max_bytes), "\"20GiB\"",
+      .min = MIB, .max = 1024 * TIB,
+      .help = "the most the journal may take; the oldest go first" },
+    { "kafka", KIND_OBJECT, AT(conf_journal, kafka), .more = &shape_kafka,
+      .help = "with engine \"kafka\": the cluster" },
+    { NULL },
+};
+static const struct shape shape_journal = { "\"journal\"", journal_members,
+                                            sizeof(struct conf_journal) };
+
+static const struct member source_members[] = {
+    { "write_key", KIND_WRITE_KEY, AT(conf_source, write_key),
+      .required = true, .min = 1, .max = 256,
+      .help = "what senders name themselves with" },
+    { "destinations", KIND_NAMES, AT(conf_source, destination_names),
+      .help = "names of the destinations its events go to" },
+    { "tracking_plan", KIND_FILE, AT(conf_source, tracking_plan),
+      .help = "a file that says which events are valid" },
+    { "enabled", KIND_BOOL, AT(conf_source, enabled), "true",
+      .help = "false refuses its events" },
+    { NULL },
+};
+const struct shape shape_source = { "a source", source_members,
+                                    sizeof(struct conf_source) };
+
+static const struct member subscription_members[] = {
+    { "action", KIND_TEXT, AT(conf_subscription, action), .required = true,
+      .min = 1, .max = 128, .help = "the slug of the plugin's action" },
+    { "name", KIND_TEXT, AT(conf_subscription, name), .min = 1, .max = 256,
+      .help = "what people call it" },
+    { "subscribe", KIND_SUBSCRIBE, AT(conf_subscription, subscribe),
+      .help = "FQL: the events that start it; else the action's own" },
+    { "mapping", KIND_MAPPING, AT(conf_subscription, mapping),
+      .help = "from event to payload; else the fields' defaults" },
+    { "enabled", KIND_BOOL, AT(conf_subscription, enabled), "true",
+      .help = "false leaves it out" },
+    { NULL },
+};
+static const struct shape shape_subscription = {
+    "a subscription", subscription_members, sizeof(struct conf_subscription)
+};
+
+static const struct member destination_members[] = {
+    { "plugin", KIND_NAME, AT(conf_destination, plugin), .required = true,
+      .help = "the plugin's slug, as `manifold plugins` lists it" },
+    { "settings", KIND_JSON, AT(conf_destination, settings), "{}",
+      .help = "what the plugin asks for" },
+    { "subscriptions", KIND_OBJECTS, AT(conf_destination, subscriptions),
+      .min = 1, .max = 200, .more = &shape_subscription,
+      .help = "which events become which action; else the plugin's presets" },
+    { "filter", KIND_FILTER, AT(conf_destination, filter),
+      .help = "FQL: the only events it gets" },
+    { "concurrency", KIND_INT, AT(conf_destination, concurrency), "64",
+      .min = 1, .max = 4096, .help = "the most requests under way at a time" },
+    { "rate", KIND_RATE, AT(conf_destination, rate),
+      .help = "the most requests in a time; else no limit" },
+    { "order", KIND_CHOICE, AT(conf_destination, order), "\"none\"",
+      .more = orders, .help = "\"user\" keeps each user's events in order" },
+    { "ttl", KIND_DURATION, AT(conf_destination, ttl_ms), "\"4h\"", .min = 1,
+      .max = 365 * DAY,
+      .help = "how long to try an event before it is dead" },
+    { "timeout", KIND_DURATION, AT(conf_destination, timeout_ms), "\"10s\"",
+      .min = 1, .max = HOUR, .help = "how long to wait for an answer" },
+    { "batch_wait", KIND_DURATION, AT(conf_destination, batch_wait_ms),
+      "\"1s\"", .min = 0, .max = HOUR,
+      .help = "how long a batch may wait to be filled" },
+    { "endpoint", KIND_ORIGIN, AT(conf_destination, endpoint),
+      .help = "send to this origin instead of the real one" },
+    { "allow_private", KIND_BOOL, AT(conf_destination, allow_private),
+      "false", .help = "may it reach private and loopback addresses" },
+    { "isolate", KIND_BOOL, AT(conf_destination, isolate), "false",
+      .help = "give it a worker process of its own" },
+    { NULL },
+};
+const struct shape shape_destination = {
+    "a destination", destination_members, sizeof(struct conf_destination)
+};
+
+static const struct member top_members[] = {
+    { "data_dir", KIND_PATH, AT(config, data_dir), "\"/var/lib/manifold\"",
+      .help = "where journal and state are kept" },
+    { "plugins_dir", KIND_PATH, AT(config, plugins_dir),
+      "\"/usr/lib/manifold/plugins\"", .help = "where plugins are found" },
+    { "ingest", KIND_OBJECT, AT(config, ingest), .more = &shape_ingest,
+      .help = "how events come in" },
+    { "admin", KIND_OBJECT, AT(config, admin), .more = &shape_admin,
+      .help = "how people look in" },
+    { "journal", KIND_OBJECT, AT(config, journal), .more = &shape_journal,
+      .help = "how accepted events are kept" },
+    { "shutdown_seconds", KIND_SECONDS, AT(config, shutdown_ms), "30",
+      .min = 0, .max = 3600, .help = "how long a stop may take to drain" },
+    { "log_level", KIND_CHOICE, AT(config, log_level), "\"info\"",
+      .more = levels, .help = "the least that is logged" },
+    { "sources", KIND_ENTRIES, AT(config, sources), .more = &shape_source,
+      .help = "who sends events" },
+    { "destinations", KIND_ENTRIES, AT(config, destinations),
+      .more = &shape_destination, .help = "where events go" },
+    { NULL },
+};
+const struct shape shape_top = { "the configuration", top_members,
+                                 sizeof(struct config) };

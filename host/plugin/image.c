@@ -165,7 +165,8 @@ static int no_elf(const struct elf *f)
     if (f->len == 0)
         return refuse(f, "the file is empty; is it still being copied?");
     while (text < f->len && text < 64 &&
-           (f->bytes[text] >= ' ' || strchr("\t\r\n", f->bytes[text])) &&
+           ((f->bytes[text] >= ' ' && f->bytes[text] < 127) ||
+            strchr("\t\r\n", f->bytes[text])) &&
            f->bytes[text])
         text++;
     if (text == f->len || text == 64)

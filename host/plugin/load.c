@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CODED_MAX   256  /* actions in a descriptor */
 #define STRIDE_MAX  4096 /* bytes of one action */
@@ -173,16 +174,18 @@ struct plugin *plugin_load(int fd, const char *manifest, size_t manifest_len,
 struct plugin *plugin_open(const char *path, struct err *e)
 {
     int fd = io.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-    struct plugin *p = NULL;
     struct image image;
+    struct plugin *p;
 
     if (fd < 0) {
         err_sys(e, "%s: cannot be opened", path);
         return NULL;
     }
-    if (image_read_fd(fd, path, &image, e) == 0) {
-        p = plugin_load(fd, image.manifest, image.manifest_len, image.hash, e);
-        image_free(&image);
+    if (image_read_fd(fd, path, &image, e) != 0) {
+        close(fd);
+        return NULL;
     }
+    p = plugin_load(fd, image.manifest, image.manifest_len, image.hash, e);
+    image_free(&image);
     return p;
 }

@@ -1,0 +1,724 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * call.c - one event or batch on its way through a plugin: perform, answers,
+ * judge, follow-ups, until every event has its result.
+ *
+ * An event is counted open by each request that carries it. It is delivered
+ * when the last of them went well and fails with the first that did not. An
+ * event that nobody sent and nobody settled is the plugin's fault, and is
+ * given a result that says so: none is ever left without. */
+#include "plugin/inner.h"
+
+#include "base/clock.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define SNIPPET_BYTES     300    /* of an answer, in a message */
+#define RETRY_AFTER_MAX_S 864000 /* longer ones are not believed */
+
+enum step { STEP_PERFORM, STEP_BATCH, STEP_JUDGE, STEP_DELIVER };
+
+/* ---- writers ---- */
+
+struct writer *writer_new(struct call *c)
+{
+    struct writer *w = c->spare_writers;
+
+    if (w) {
+        c->spare_writers = w->next;
+    } else {
+        w = xcalloc(1, sizeof *w);
+        buf_init(&w->buf, MF_ARENA_BYTES);
+    }
+    w->pub.h = &host_table;
+    w->call = c;
+    w->has_key = false;
+    w->arrays = 0;
+    json_out_init(&w->out, &w->buf);
+    w->next = c->writers;
+    c->writers = w;
+    return w;
+}
+
+static void writer_clean(struct writer *w)
+{
+    if (w->buf.cap > WRITER_KEPT_BYTES)
+        buf_deinit(&w->buf);
+    buf_clear(&w->buf);
+}
+
+void writer_spare(struct writer *w)
+{
+    struct writer **at = &w->call->writers;
+
+    while (*at && *at != w)
+        at = &(*at)->next;
+    if (!*at)
+        return; /* given back already */
+    *at = w->next;
+    writer_clean(w);
+    w->next = w->call->spare_writers;
+    w->call->spare_writers = w;
+}
+
+/* ---- life ---- */
+
+static const struct subscription *subscription_of(struct instance *i,
+                                                  unsigned subscription)
+{
+    if (subscription == UINT32_MAX)
+        return NULL;
+    ASSERT(subscription < i->sub_count);
+    return &i->subs[subscription];
+}
+
+static struct call *call_make(struct instance *i, const struct subscription *s)
+{
+    struct call *c = i->free_calls;
+
+    if (c) {
+        i->free_calls = c->next_free;
+        i->free_count--;
+    } else {
+        c = xcalloc(1, sizeof *c);
+        arena_init(&c->in, CALL_INPUT_BYTES);
+        arena_init(&c->arena, MF_ARENA_BYTES);
+    }
+    c->pub.h = &host_table;
+    c->instance = i;
+    c->sub = s;
+    c->mem = &c->arena;
+    c->auth = i->auth;
+    if (i->auth.type != MF_ABSENT)
+        c->auth.raw = arena_copy(&c->in, (mf_str){ i->auth.raw,
+                                                   i->auth.len }).ptr;
+    return c;
+}
+
+struct call *call_new(struct instance *i, unsigned subscription)
+{
+    return call_make(i, subscription_of(i, subscription));
+}
+
+struct call *call_special(struct instance *i, const char *slug, mf_val event)
+{
+    static const char *const slugs[SPECIALS] = { "testAuthentication",
+                                                 "onDelete",
+                                                 "refreshAccessToken" };
+    struct call *c;
+
+    for (unsigned k = 0; k < SPECIALS; k++) {
+        if (strcmp(slug, slugs[k]) != 0 || !i->special_there[k])
+            continue;
+        c = call_make(i, &i->specials[k]);
+        if (event.type != MF_OBJECT)
+            event = (mf_val){ "{}", 2, MF_OBJECT };
+        call_add(c, event, event);
+        return c;
+    }
+    return NULL;
+}
+
+/* Back to how call_make() would have it, memory kept. */
+static void call_clear(struct call *c)
+{
+    struct call old = *c;
+
+    while (c->writers)
+        writer_spare(c->writers);
+    old.spare_writers = c->spare_writers;
+    memset(c, 0, sizeof *c);
+    c->in = old.in;
+    c->arena = old.arena;
+    c->events = old.events;
+    c->event_cap = old.event_cap;
+    c->requests = old.requests;
+    c->request_cap = old.request_cap;
+    c->spare_writers = old.spare_writers;
+    arena_reset(&c->in);
+    arena_reset(&c->arena);
+}
+
+void call_destroy(struct call *c)
+{
+    while (c->writers)
+        writer_spare(c->writers);
+    while (c->spare_writers) {
+        struct writer *next = c->spare_writers->next;
+
+        buf_deinit(&c->spare_writers->buf);
+        free(c->spare_writers);
+        c->spare_writers = next;
+    }
+    arena_deinit(&c->in);
+    arena_deinit(&c->arena);
+    free(c->events);
+    free(c->requests);
+    free(c);
+}
+
+void call_free(struct call *c)
+{
+    struct instance *i;
+
+    if (!c)
+        return;
+    i = c->instance;
+    if (i->free_count >= CALLS_KEPT) {
+        call_destroy(c);
+        return;
+    }
+    call_clear(c);
+    c->next_free = i->free_calls;
+    i->free_calls = c;
+    i->free_count++;
+}
+
+static mf_val copied(struct arena *a, mf_val v)
+{
+    if (v.type != MF_ABSENT)
+        v.raw = arena_copy(a, (mf_str){ v.raw, v.len }).ptr;
+    return v;
+}
+
+uint32_t call_add(struct call *c, mf_val event, mf_val payload)
+{
+    struct call_event *e = arena_zalloc(&c->in, sizeof *e);
+    bool same = payload.raw == event.raw && payload.len == event.len;
+
+    if (c->event_count == c->event_cap) {
+        c->event_cap = c->event_cap ? c->event_cap * 2 : 8;
+        c->events = xrealloc(c->events, c->event_cap * sizeof *c->events);
+    }
+    e->pub.h = &host_table;
+    e->call = c;
+    e->event = copied(&c->in, event);
+    e->payload = same ? e->event : copied(&c->in, payload);
+    c->payload_bytes += payload.len;
+    c->unsettled++;
+    c->events[c->event_count] = e;
+    return c->event_count++;
+}
+
+uint32_t call_count(const struct call *c)
+{
+    return c->event_count;
+}
+
+size_t call_bytes(const struct call *c)
+{
+    return c->payload_bytes;
+}
+
+/* ---- results ---- */
+
+bool status_retryable(int32_t status)
+{
+    return status == 408 || status == 423 || status == 425 || status == 429 ||
+           (status >= 500 && status != 501);
+}
+
+mf_str call_message(struct call *c, const char *format, ...)
+{
+    char text[MESSAGE_BYTES_MAX];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    return arena_copy(&c->in, mf_cstr(text));
+}
+
+void call_settle(struct call *c, uint32_t index, int32_t status,
+                 mf_str message)
+{
+    struct call_event *e = c->events[index];
+
+    if (e->settled)
+        return;
+    if (message.len > MESSAGE_BYTES_MAX)
+        message.len = MESSAGE_BYTES_MAX;
+    if (status == MF_OK)
+        status = MF_DELIVERED;
+    if (status < 100 && status != MF_SKIP) {
+        c->fault = "a result that is no status";
+        status = 500;
+    }
+    e->settled = true;
+    c->unsettled--;
+    e->result.status = status;
+    e->result.message = message.len ? arena_copy(&c->in, message)
+                                    : (mf_str){ "", 0 };
+    if (status_retryable(status))
+        e->result.retry_after_ms = c->retry_after_ms;
+}
+
+static void settle_scope(struct call *c, int32_t status, mf_str message)
+{
+    for (uint32_t k = 0; k < c->scope.count; k++)
+        call_settle(c, c->scope.base + k, status, message);
+}
+
+/* Events that no request carries any more. */
+static void settle_left(struct call *c, uint32_t index, const char *what)
+{
+    struct call_event *e = c->events[index];
+
+    if (e->settled || e->open)
+        return;
+    if (e->vote) {
+        call_settle(c, index, e->vote, MF_STR(""));
+        return;
+    }
+    c->fault = what;
+    call_settle(c, index, 500, mf_cstr(what));
+}
+
+/* ---- running the plugin ---- */
+
+void call_overflow(struct call *c)
+{
+    ASSERT(c->may_jump);
+    c->overflowed = true;
+    longjmp(c->jump, 1);
+}
+
+static int32_t run_step(struct call *c, enum step step,
+                        const struct request *r, const struct answer *a)
+{
+    const mf_event *const *events =
+        (const mf_event *const *)(c->events + c->scope.base);
+    const mf_action *code = c->sub->code;
+    void *self = c->instance->self;
+
+    switch (step) {
+    case STEP_PERFORM:
+        return code->perform(self, &c->pub, events[0]);
+    case STEP_BATCH:
+        return code->perform_batch(self, &c->pub, events, c->scope.count);
+    case STEP_JUDGE:
+        return code->judge(self, &c->pub, &r->pub, &a->pub);
+    default:
+        return code->deliver(self, &c->pub, events, c->scope.count);
+    }
+}
+
+static void drop_new(struct call *c)
+{
+    for (uint32_t k = c->first_new; k < c->request_count; k++)
+        c->requests[k]->state = REQUEST_DONE;
+}
+
+/* Runs a function of the plugin within the scope set before. What it returned;
+ * MF_OK with everything settled when it was stopped. */
+static int32_t run(struct call *c, enum step step, const struct request *r,
+                   const struct answer *a)
+{
+    int32_t rc = MF_OK;
+
+    c->first_new = c->request_count;
+    c->failed = 0;
+    c->in_plugin = true;
+    c->may_jump = step != STEP_DELIVER;
+    if (_setjmp(c->jump) == 0)
+        rc = run_step(c, step, r, a);
+    else
+        rc = MF_OK;
+    c->in_plugin = c->may_jump = false;
+    if (c->overflowed || c->arena.overflowed) {
+        drop_new(c);
+        c->overflowed = true;
+        c->scope = (struct scope){ 0, c->event_count };
+        settle_scope(c, MF_INVALID,
+                     call_message(c, "%s needs more than %u bytes or %u "
+                                     "requests for these events",
+                                  c->instance->plugin->manifest->slug,
+                                  MF_ARENA_BYTES, MF_REQUESTS_MAX));
+        c->whole_failed = true;
+        return MF_OK;
+    }
+    if (c->failed) {
+        drop_new(c);
+        c->whole_failed |= c->failed != MF_SKIP;
+    }
+    return rc;
+}
+
+/* ---- requests that the plugin has queued ---- */
+
+static void finish_new(struct call *c)
+{
+    for (uint32_t k = c->first_new; k < c->request_count; k++) {
+        struct request *r = c->requests[k];
+        uint32_t n = request_cover_count(r);
+
+        if (r->state != REQUEST_NEW)
+            continue;
+        if (request_finish(r) < 0) {
+            c->whole_failed = true;
+            for (uint32_t e = 0; e < n; e++)
+                call_settle(c, request_covered(r, e), MF_INVALID, r->why);
+            continue;
+        }
+        for (uint32_t e = 0; e < n; e++)
+            c->events[request_covered(r, e)]->open++;
+    }
+    if (c->body_bytes > MF_ARENA_BYTES) {
+        drop_new(c);
+        c->whole_failed = true;
+        settle_scope(c, MF_INVALID, MF_STR("the requests of one call grew "
+                                           "beyond 8 MiB"));
+    }
+    if (c->fault)
+        settle_scope(c, 500, mf_cstr(c->fault));
+}
+
+static bool all_settled(const struct call *c, const struct request *r)
+{
+    for (uint32_t k = 0; k < request_cover_count(r); k++)
+        if (!c->events[request_covered(r, k)]->settled)
+            return false;
+    return true;
+}
+
+/* ---- judging ---- */
+
+static const char *reason_phrase(int32_t status)
+{
+    static const struct {
+        int32_t status;
+        const char *text;
+    } table[] = {
+        { 400, "Bad Request" },        { 401, "Unauthorized" },
+        { 403, "Forbidden" },          { 404, "Not Found" },
+        { 405, "Method Not Allowed" }, { 409, "Conflict" },
+        { 410, "Gone" },               { 413, "Payload Too Large" },
+        { 422, "Unprocessable Entity" }, { 429, "Too Many Requests" },
+        { 500, "Internal Server Error" }, { 502, "Bad Gateway" },
+        { 503, "Service Unavailable" }, { 504, "Gateway Timeout" },
+    };
+
+    for (size_t k = 0; k < COUNT_OF(table); k++)
+        if (table[k].status == status)
+            return table[k].text;
+    return "";
+}
+
+/* The start of the answer, control characters as spaces. */
+static mf_str failure_text(struct call *c, const struct call_answer *a)
+{
+    char snippet[SNIPPET_BYTES + 1];
+    size_t n = a->body.len < SNIPPET_BYTES ? a->body.len : SNIPPET_BYTES;
+
+    for (size_t k = 0; k < n; k++)
+        snippet[k] = (unsigned char)a->body.ptr[k] < ' ' ? ' '
+                                                        : a->body.ptr[k];
+    while (n && !utf8_valid(snippet, n))
+        n--;
+    snippet[n] = 0;
+    return call_message(c, "HTTP %d%s%s%s%s", a->status,
+                        *reason_phrase(a->status) ? " " : "",
+                        reason_phrase(a->status), n ? ": " : "", snippet);
+}
+
+/* Retry-After is a number of seconds or a date. */
+static int64_t retry_after(const struct answer *a, int64_t now)
+{
+    mf_str s = host_table.answer_header(&a->pub, "retry-after");
+    char text[64];
+    uint64_t seconds;
+    struct tm tm = { 0 };
+
+    if (parse_u64(str_trim(s), &seconds))
+        return seconds <= RETRY_AFTER_MAX_S ? (int64_t)seconds * 1000 : 0;
+    if (s.len == 0 || s.len >= sizeof text)
+        return 0;
+    memcpy(text, s.ptr, s.len);
+    text[s.len] = 0;
+    if (!strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+        return 0;
+    now = (int64_t)timegm(&tm) * 1000 - now;
+    return now > 0 && now <= RETRY_AFTER_MAX_S * 1000LL ? now : 0;
+}
+
+static int32_t no_answer(struct call *c, const struct request *r,
+                         const struct call_answer *a, mf_str *message)
+{
+    static const char *const texts[] = {
+        [MF_FAIL_NONE] = "no answer",
+        [MF_FAIL_RESOLVE] = "the host's name was not found",
+        [MF_FAIL_CONNECT] = "no connection",
+        [MF_FAIL_TLS] = "no secure connection",
+        [MF_FAIL_TIMEOUT] = "no answer in time",
+        [MF_FAIL_RESET] = "the connection broke",
+        [MF_FAIL_REFUSED] = "the host may not send there",
+    };
+    const char *text = a->failure < COUNT_OF(texts) ? texts[a->failure]
+                                                    : "no answer";
+
+    if (r->why.len)
+        *message = r->why;
+    else
+        *message = call_message(c, "%s: %s %.*s", text, r->out.method,
+                                (int)r->out.real_url.len,
+                                r->out.real_url.ptr);
+    if (a->failure == MF_FAIL_REFUSED)
+        return MF_INVALID;
+    return a->failure == MF_FAIL_TIMEOUT ? 408 : MF_RETRY;
+}
+
+/* What the status says, for the events that are still open. */
+static void host_verdict(struct call *c, const struct request *r,
+                         const struct answer *a)
+{
+    uint32_t n = request_cover_count(r);
+    int32_t status = a->a.status;
+    mf_str message = { "", 0 };
+    int64_t said = c->retry_after_ms;
+
+    if (status >= 200 && status < 300) {
+        for (uint32_t k = 0; k < n; k++)
+            c->events[request_covered(r, k)]->vote = status;
+        return;
+    }
+    if (!all_settled(c, r))
+        c->whole_failed = true;
+    if (status == 0)
+        status = no_answer(c, r, &a->a, &message);
+    else
+        message = failure_text(c, &a->a);
+    if (!c->retry_after_ms)
+        c->retry_after_ms = retry_after(a, c->now);
+    for (uint32_t k = 0; k < n; k++)
+        call_settle(c, request_covered(r, k), status, message);
+    c->retry_after_ms = said;
+}
+
+/* The standard answer of a token endpoint, unless the plugin said better. */
+static void take_token(struct call *c, const struct answer *a)
+{
+    static const char *const names[][2] = {
+        { "access_token", "accessToken" },
+        { "refresh_token", "refreshToken" },
+        { "expires_in", "expiresIn" },
+    };
+    mf_val v = host_table.answer_json(&a->pub);
+    struct json_out w;
+    struct buf b;
+
+    if (c->sub != &c->instance->specials[SPECIAL_REFRESH] ||
+        json_get(v, MF_STR("access_token")).type != MF_STRING)
+        return;
+    buf_init(&b, MF_ARENA_BYTES);
+    json_out_init(&w, &b);
+    json_begin_object(&w);
+    for (size_t k = 0; k < COUNT_OF(names); k++) {
+        mf_val one = json_get(v, mf_cstr(names[k][0]));
+
+        if (one.type == MF_ABSENT)
+            continue;
+        json_key(&w, mf_cstr(names[k][1]));
+        json_val(&w, one);
+    }
+    json_end_object(&w);
+    c->token = json_root(arena_copy(&c->in, buf_view(&b)));
+    buf_deinit(&b);
+}
+
+static struct answer *answer_copy(struct call *c, const struct call_answer *a)
+{
+    struct answer *out = arena_zalloc(&c->in, sizeof *out);
+    struct call_header *h;
+
+    out->pub.h = &host_table;
+    out->call = c;
+    out->a = *a;
+    out->a.body = arena_copy(&c->in, a->body);
+    h = arena_alloc(&c->in, (a->header_count + 1) * sizeof *h);
+    for (size_t k = 0; k < a->header_count; k++) {
+        h[k].name = arena_copy(&c->in, a->headers[k].name);
+        h[k].value = arena_copy(&c->in, a->headers[k].value);
+    }
+    out->a.headers = h;
+    return out;
+}
+
+/* One request is over, whatever came of it. */
+static void answered(struct call *c, struct request *r,
+                     const struct call_answer *raw)
+{
+    const struct answer *a = answer_copy(c, raw);
+    bool judge = c->sub->code && c->sub->code->judge;
+    uint32_t n = request_cover_count(r);
+    int32_t rc = MF_OK;
+
+    r->state = REQUEST_DONE;
+    take_token(c, a);
+    c->scope = r->scope;
+    c->answered = r;
+    c->first_new = c->request_count;
+    if (judge && !c->overflowed)
+        rc = run(c, STEP_JUDGE, r, a);
+    c->answered = NULL;
+    if (c->overflowed)
+        return;
+    if (!c->failed || !judge)
+        finish_new(c);
+    for (uint32_t k = 0; k < n; k++)
+        c->events[request_covered(r, k)]->open--;
+    if (rc == MF_OK)
+        host_verdict(c, r, a);
+    else if (rc != MF_CONTINUE)
+        for (uint32_t k = 0; k < n; k++)
+            call_settle(c, request_covered(r, k), rc, MF_STR(""));
+    for (uint32_t k = 0; k < n; k++)
+        settle_left(c, request_covered(r, k),
+                    "the plugin left the event open and sent nothing more");
+}
+
+/* Requests that the host itself refuses are judged like others. */
+static void drain_refused(struct call *c)
+{
+    struct call_answer none = { .failure = MF_FAIL_REFUSED };
+
+    while (c->next_refused < c->request_count) {
+        struct request *r = c->requests[c->next_refused++];
+
+        if (r->state == REQUEST_REFUSED)
+            answered(c, r, &none);
+    }
+}
+
+/* ---- public ---- */
+
+static void perform(struct call *c, uint32_t base, uint32_t count)
+{
+    bool batch = count > 1 || (c->sub->batch_request && c->event_count > 1);
+    int32_t rc = MF_OK;
+
+    c->scope = (struct scope){ base, count };
+    c->first_new = c->request_count;
+    if (!c->sub->code)
+        rc = declared_perform(c, batch && c->sub->batch_request
+                                     ? c->sub->batch_request
+                                     : c->sub->request,
+                              batch);
+    else if (c->sub->code->perform_batch && c->event_count > 1)
+        rc = run(c, STEP_BATCH, NULL, NULL);
+    else if (c->sub->code->perform)
+        rc = run(c, STEP_PERFORM, NULL, NULL);
+    else
+        rc = run(c, STEP_BATCH, NULL, NULL);
+    if (c->overflowed)
+        return;
+    if (rc != MF_OK && !c->failed) {
+        drop_new(c);
+        c->whole_failed |= rc != MF_SKIP;
+        settle_scope(c, rc, MF_STR(""));
+    }
+    finish_new(c);
+    for (uint32_t k = 0; k < count; k++)
+        settle_left(c, base + k, "the plugin neither sent nor settled it");
+}
+
+static bool batches(const struct call *c)
+{
+    if (!c->sub->code)
+        return c->sub->batch_request != NULL;
+    return c->sub->code->perform_batch != NULL;
+}
+
+void call_start(struct call *c)
+{
+    ASSERT(c->sub && c->event_count);
+    c->now = c->instance->fixed ? c->instance->fixed_now : clock_ms();
+    if (c->event_count > 1 && !batches(c))
+        for (uint32_t k = 0; k < c->event_count && !c->overflowed; k++)
+            perform(c, k, 1);
+    else
+        perform(c, 0, c->event_count);
+    drain_refused(c);
+}
+
+const struct call_request *call_next(struct call *c)
+{
+    while (c->next_send < c->request_count) {
+        struct request *r = c->requests[c->next_send++];
+
+        if (r->state != REQUEST_QUEUED)
+            continue;
+        if (all_settled(c, r)) {
+            r->state = REQUEST_DONE;
+            continue;
+        }
+        r->state = REQUEST_SENT;
+        c->outstanding++;
+        return &r->out;
+    }
+    return NULL;
+}
+
+void call_answer(struct call *c, uint32_t request_id,
+                 const struct call_answer *a)
+{
+    struct request *r;
+
+    ASSERT(request_id < c->request_count);
+    r = c->requests[request_id];
+    ASSERT(r->state == REQUEST_SENT && c->outstanding > 0);
+    c->outstanding--;
+    answered(c, r, a);
+    drain_refused(c);
+}
+
+bool call_done(const struct call *c)
+{
+    return c->outstanding == 0 && c->unsettled == 0;
+}
+
+const struct call_result *call_result(const struct call *c, uint32_t index)
+{
+    ASSERT(index < c->event_count && c->events[index]->settled);
+    return &c->events[index]->result;
+}
+
+mf_val call_token(const struct call *c)
+{
+    mf_val none = { NULL, 0, MF_ABSENT };
+    mf_str said;
+
+    if (c->sub != &c->instance->specials[SPECIAL_REFRESH] ||
+        !c->events[0]->settled || c->events[0]->result.status / 100 != 2)
+        return none;
+    said = c->events[0]->result.message;
+    if (said.len && said.ptr[0] == '{' &&
+        json_check(said, JSON_DEPTH_MAX, NULL) == 0)
+        return json_root(said);
+    return c->token;
+}
+
+bool call_failed(const struct call *c)
+{
+    return c->whole_failed;
+}
+
+const char *call_fault(const struct call *c)
+{
+    return c->fault;
+}
+
+void call_deliver(struct call *c, int64_t deadline_ms)
+{
+    int32_t rc;
+
+    ASSERT(c->sub && c->sub->code && c->sub->code->deliver && c->event_count);
+    c->now = c->instance->fixed ? c->instance->fixed_now : clock_ms();
+    c->deadline = deadline_ms;
+    c->scope = (struct scope){ 0, c->event_count };
+    rc = run(c, STEP_DELIVER, NULL, NULL);
+    settle_scope(c, rc, MF_STR(""));
+}

@@ -13,6 +13,10 @@
  * 0x, 0o and 0b forms, Infinity. */
 double js_to_number(mf_str text);
 
+/* What the original takes for a point in time: a number of seconds as text, or
+ * what `dayjs` and new Date() can read. */
+bool js_date_like(mf_str text);
+
 /* Length in UTF-16 units, as .length tells it, and in code points. */
 size_t js_length(mf_str text);
 size_t js_code_points(mf_str text);

@@ -17,16 +17,18 @@
 
 struct schema;
 
-/* fields is the manifest's array: key, label, type, required (or the object
- * {match, conditions}), multiple, choices, format, minimum, maximum,
- * allowNull, additionalProperties, properties. Owned by the caller; it
- * borrows nothing from fields. NULL with *e told. */
+/* fields is the manifest's array of objects: key, label, type, required,
+ * required_if {match, conditions [{fieldKey, operator, value}]}, multiple,
+ * choices, format, min, max, allow_null, additional_properties, properties;
+ * members it does not know are others'. Owned by the caller; it borrows
+ * nothing from fields. NULL with *e told. */
 struct schema *schema_compile(mf_val fields, struct err *e);
 void schema_free(struct schema *s); /* NULL is fine */
 
-/* The payload as it reaches the action, in the arena (or payload itself when
- * nothing changed), or MF_ABSENT with *e holding the text of every fault.
- * batch: "" at the root is kept, as the batch path of the original does. */
+/* The payload as it reaches the action, in the arena, or MF_ABSENT with *e
+ * holding the text of every fault, in the words of the original.
+ * batch: "" at the root is kept, as the batch path of the original does; it
+ * is the way to check settings too. */
 mf_val schema_apply(const struct schema *s, mf_val payload, bool batch,
                     struct arena *a, struct err *e);
 

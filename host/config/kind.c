@@ -531,8 +531,8 @@ static enum kind_read read_list(struct reader *r, const struct member *m,
             kind_fault(r, &one, e, "hold");
         if (got != READ_OK)
             continue;
-        if (r->file)
-            member_note_place(r->c, to, e.raw);
+        if (r->file && m->kind != KIND_OBJECTS)
+            member_note_place(r->c, to, e.raw); /* else its members' */
         list->count++;
     }
     return READ_OK;

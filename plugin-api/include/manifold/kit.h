@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * kit.h - small helpers over destination.h that many plugins want.
+ *
+ * Everything here is static inline and built only on the public functions:
+ * including it adds nothing to the ABI, and a plugin may do without. Results
+ * live as long as the call they were made for. */
+#ifndef MANIFOLD_KIT_H
+#define MANIFOLD_KIT_H
+
+#include <manifold/destination.h>
+
+/* A setting of the destination, MF_ABSENT if it is not set. */
+static inline mf_val kit_setting(const mf_call *c, const char *key)
+{
+    return mf_get(c, mf_meta(c, MF_META_SETTINGS), key);
+}
+
+/* The same as text, "" if it is not set. */
+static inline mf_str kit_setting_text(mf_call *c, const char *key)
+{
+    return mf_text(c, kit_setting(c, key));
+}
+
+/* True if the host was told to turn this feature on. */
+static inline uint32_t kit_feature(const mf_call *c, const char *name)
+{
+    return mf_truthy(c, mf_get(c, mf_meta(c, MF_META_FEATURES), name));
+}
+
+/* The JSON text of a value as it stands; "" if it is absent. */
+static inline mf_str kit_raw(mf_val v)
+{
+    mf_str s = { v.raw, v.len };
+
+    return s;
+}
+
+/* Text that ends in a NUL, for the functions that take a C string. */
+static inline const char *kit_cstr(mf_call *c, mf_str s)
+{
+    return mf_join(c, &s, 1).ptr;
+}
+
+/* An integer in decimal. */
+static inline mf_str kit_int(mf_call *c, int64_t n)
+{
+    mf_writer *w = mf_value(c);
+
+    mf_w_int(w, NULL, n);
+    return kit_raw(mf_done(w));
+}
+
+static inline int kit_starts(mf_str s, mf_str with)
+{
+    return s.len >= with.len && memcmp(s.ptr, with.ptr, with.len) == 0;
+}
+
+/* Where `what` begins in s, or s.len if it is not there. `what` is not "". */
+static inline size_t kit_find(mf_str s, mf_str what)
+{
+    size_t i = 0;
+
+    while (i + what.len <= s.len) {
+        size_t left = s.len - i - what.len + 1;
+        const char *p = memchr(s.ptr + i, what.ptr[0], left);
+
+        if (!p)
+            break;
+        i = (size_t)(p - s.ptr);
+        if (memcmp(p, what.ptr, what.len) == 0)
+            return i;
+        i++;
+    }
+    return s.len;
+}
+
+static inline int kit_has(mf_str s, mf_str what)
+{
+    return kit_find(s, what) < s.len;
+}
+
+/* The place of key in a table of names, or count. */
+static inline size_t kit_index(mf_str key, const char *const *names,
+                               size_t count)
+{
+    size_t i = 0;
+
+    while (i < count && !mf_eq(key, mf_cstr(names[i])))
+        i++;
+    return i;
+}
+
+/* The member of exactly that name, dots and all; mf_get() takes a path. */
+static inline mf_val kit_member(mf_call *c, mf_val object, mf_str name)
+{
+    mf_iter it = { { 0 } };
+    mf_val value;
+    mf_str key;
+
+    while (object.type == MF_OBJECT && mf_next(c, object, &it, &key, &value)) {
+        if (mf_eq(key, name))
+            return value;
+    }
+    return (mf_val){ NULL, 0, MF_ABSENT };
+}
+
+#endif

@@ -243,6 +243,21 @@ static int check_twins(const struct compiler *c, const struct schema_object *o)
     return 0;
 }
 
+/* In an object below the root, one member that is required conditionally
+ * makes the original forget which are required always. */
+static void forget_required(struct schema_object *o, mf_val fields)
+{
+    mf_iter it = { { 0 } };
+    bool conditional = false;
+    mf_str key;
+    mf_val v;
+
+    while (json_next(fields, &it, &key, &v))
+        conditional |= json_get(v, MF_STR("required_if")).type != MF_ABSENT;
+    for (uint32_t i = 0; conditional && i < o->count; i++)
+        o->fields[i].required = false;
+}
+
 /* outer is the key of the root's field that the object belongs to. Only its
  * own members may be required conditionally: deeper ones have no place in
  * the original either. */
@@ -283,6 +298,8 @@ static int read_object(struct compiler *c, struct schema_object *o,
         if (read_object(c, object, inner, f->key, depth + 1) != 0)
             return -1;
     }
+    if (depth > 0)
+        forget_required(o, fields);
     index_fields(c, o);
     return check_twins(c, o);
 }

@@ -307,6 +307,15 @@ static int32_t run_step(struct call *c, enum step step,
     }
 }
 
+/* Separate, so that nothing of the caller lives across the jump. */
+static int32_t guarded(struct call *c, enum step step, const struct request *r,
+                       const struct answer *a)
+{
+    if (_setjmp(c->jump) != 0)
+        return MF_OK;
+    return run_step(c, step, r, a);
+}
+
 static void drop_new(struct call *c)
 {
     for (uint32_t k = c->first_new; k < c->request_count; k++)
@@ -318,17 +327,13 @@ static void drop_new(struct call *c)
 static int32_t run(struct call *c, enum step step, const struct request *r,
                    const struct answer *a)
 {
-    int32_t rc = MF_OK;
+    int32_t rc;
 
     c->first_new = c->request_count;
     c->failed = 0;
-    c->in_plugin = true;
     c->may_jump = step != STEP_DELIVER;
-    if (_setjmp(c->jump) == 0)
-        rc = run_step(c, step, r, a);
-    else
-        rc = MF_OK;
-    c->in_plugin = c->may_jump = false;
+    rc = guarded(c, step, r, a);
+    c->may_jump = false;
     if (c->overflowed || c->arena.overflowed) {
         drop_new(c);
         c->overflowed = true;

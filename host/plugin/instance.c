@@ -392,28 +392,34 @@ static void region_close(struct instance *i)
     i->own.next = i->own.end = NULL;
 }
 
+/* Separate, so that nothing of the caller lives across the jump. */
+static void run_create(struct instance *i, struct call *c)
+{
+    c->mem = &i->own;
+    c->now = i->fixed ? i->fixed_now : clock_ms();
+    c->may_jump = true;
+    if (_setjmp(c->jump) == 0)
+        i->self = i->plugin->code->create(&c->pub);
+    c->may_jump = false;
+}
+
 static int create(struct instance *i, struct instance_fault *fault)
 {
-    const mf_destination *d = i->plugin->code;
+    const char *slug = i->plugin->manifest->slug;
     struct call *c;
     int rc = 0;
 
-    if (!d || !d->create)
+    if (!i->plugin->code || !i->plugin->code->create)
         return 0;
     region_open(i);
     c = call_new(i, UINT32_MAX);
-    c->mem = &i->own;
-    c->now = i->fixed ? i->fixed_now : clock_ms();
-    c->may_jump = c->in_plugin = true;
-    if (_setjmp(c->jump) == 0)
-        i->self = d->create(c ? &c->pub : NULL);
-    c->may_jump = c->in_plugin = false;
+    run_create(i, c);
     if (c->overflowed)
         rc = err_set(&fault->err, "%s needs more than %u bytes to start",
-                     i->plugin->manifest->slug, MF_ARENA_BYTES);
+                     slug, MF_ARENA_BYTES);
     else if (c->failed)
         rc = err_set(&fault->err, "%.*s", (int)c->failed_message.len,
-                     c->failed_message.ptr ? c->failed_message.ptr : "");
+                     c->failed_message.ptr);
     if (rc < 0)
         fault->at = i->settings.raw;
     call_free(c);

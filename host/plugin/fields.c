@@ -9,7 +9,8 @@
 #include <regex.h>
 #include <string.h>
 
-#define KEY_MAX 128
+#define KEY_MAX      128
+#define EXPANDED_MAX (4u << 20) /* an action's fields, written out */
 
 struct field {
     const char *key, *label, *type, *description, *format, *pattern;
@@ -21,7 +22,7 @@ struct field {
 #define AT(member) offsetof(struct field, member)
 
 static const struct member action_table[] = {
-    { "key", AT(key), MEMBER_TEXT, true },
+    { "key", AT(key), MEMBER_TEXT },
     { "type", AT(type), MEMBER_TEXT, true },
     { "label", AT(label), MEMBER_TEXT },
     { "description", AT(description), MEMBER_TEXT },
@@ -32,6 +33,7 @@ static const struct member action_table[] = {
     { "multiple", AT(multiple), MEMBER_BOOL },
     { "choices", AT(choices), MEMBER_ARRAY },
     { "format", AT(format), MEMBER_TEXT },
+    { "pattern", AT(pattern), MEMBER_TEXT },
     { "min", AT(min), MEMBER_NUMBER },
     { "max", AT(max), MEMBER_NUMBER },
     { "allow_null", AT(allow_null), MEMBER_BOOL },
@@ -66,55 +68,56 @@ static const char *const field_types[] = {
     "boolean", "datetime", "object",   NULL,
 };
 
-/* From a member of the manifest to the one of the schema. */
-static const struct {
-    const char *from, *to;
-} renames[] = {
-    { "key", "key" },
-    { "type", "type" },
-    { "multiple", "multiple" },
-    { "choices", "choices" },
-    { "format", "format" },
-    { "min", "minimum" },
-    { "max", "maximum" },
-    { "allow_null", "allowNull" },
-    { "additional_properties", "additionalProperties" },
-};
-
 /* ---- checking ---- */
 
-static int check_conditions(struct reader *r, mf_val rule, mf_val fields)
+struct condition {
+    const char *match;
+    mf_val conditions;
+};
+
+static const struct member condition_table[] = {
+    { "match", offsetof(struct condition, match), MEMBER_TEXT },
+    { "conditions", offsetof(struct condition, conditions), MEMBER_ARRAY,
+      true },
+};
+
+/* Names of fields inside fields ("a.b") are not followed. */
+static int check_condition_fields(struct reader *r, mf_val list, mf_val root)
 {
-    struct {
-        const char *match;
-        mf_val conditions;
-    } c = { 0 };
-    static const struct member table[] = {
-        { "match", 0, MEMBER_TEXT },
-        { "conditions", sizeof(const char *), MEMBER_ARRAY, true },
-    };
     mf_iter it = { { 0 } };
     mf_str key;
     mf_val one;
 
-    if (reader_object(r, rule, table, COUNT_OF(table), &c, "a condition") != 0)
+    while (json_next(list, &it, &key, &one)) {
+        mf_val name = json_get(one, MF_STR("fieldKey"));
+        const char *text = reader_text(r, name);
+
+        if (name.type == MF_STRING && !strchr(text, '.') &&
+            fields_find(root, mf_cstr(text)).type == MF_ABSENT)
+            return reader_fault(r, name.raw, "no field `%s` is here%s", text,
+                                reader_hint(r->arena, text,
+                                            fields_keys(r->arena, root,
+                                                        NULL)));
+    }
+    return 0;
+}
+
+/* root absent: which fields there will be is not known yet. */
+static int check_rule(struct reader *r, mf_val rule, mf_val root)
+{
+    struct condition c = { 0 };
+
+    if (rule.type == MF_ABSENT)
+        return 0;
+    if (reader_object(r, rule, condition_table, COUNT_OF(condition_table), &c,
+                      "a condition") != 0)
         return -1;
     if (c.match && strcmp(c.match, "all") != 0 && strcmp(c.match, "any") != 0)
         return reader_fault(r, reader_at(rule, "match"),
                             "`match` must be all or any");
-    while (json_next(c.conditions, &it, &key, &one)) {
-        mf_val name = json_get(one, MF_STR("fieldKey"));
-        mf_str text = json_text(name, r->arena);
-
-        if (name.type == MF_STRING && !memchr(text.ptr, '.', text.len) &&
-            fields_find(fields, text).type == MF_ABSENT)
-            return reader_fault(r, name.raw, "no field `%.*s` is here%s",
-                                (int)text.len, text.ptr,
-                                reader_hint(r->arena, reader_text(r, name),
-                                            fields_keys(r->arena, fields,
-                                                        NULL)));
-    }
-    return 0;
+    return root.type == MF_ABSENT
+               ? 0
+               : check_condition_fields(r, c.conditions, root);
 }
 
 static int check_choices(struct reader *r, mf_val choices)
@@ -124,11 +127,10 @@ static int check_choices(struct reader *r, mf_val choices)
     mf_val one;
 
     while (json_next(choices, &it, &key, &one)) {
-        if (one.type == MF_OBJECT)
-            one = json_get(one, MF_STR("value"));
-        if (one.type != MF_STRING && one.type != MF_NUMBER &&
-            one.type != MF_BOOL)
-            return reader_fault(r, one.raw ? one.raw : choices.raw,
+        mf_val v = one.type == MF_OBJECT ? json_get(one, MF_STR("value")) : one;
+
+        if (v.type < MF_BOOL || v.type > MF_STRING)
+            return reader_fault(r, one.raw,
                                 "a choice must be a value or {label, value}");
     }
     return 0;
@@ -150,15 +152,24 @@ static int check_pattern(struct reader *r, mf_val field, const char *pattern)
                         why);
 }
 
+static int check_schema(struct reader *r, mf_val field, struct schema **out)
+{
+    mf_str list = arena_printf(r->arena, "[%.*s]", (int)field.len, field.raw);
+    struct err why;
+
+    *out = schema_compile(json_root(list), &why);
+    return *out ? 0 : reader_fault(r, field.raw, "%s", why.text);
+}
+
 /* A default of a field is a mapping; one of a setting is a plain value that
  * the setting itself would take. */
 static int check_default(struct reader *r, const struct field *f, mf_val field,
                          enum fields_use use)
 {
-    mf_str list = { field.raw, field.len }, object;
-    struct schema *s;
     struct mapping *m;
+    struct schema *s;
     struct err why;
+    mf_str object;
     mf_val out;
 
     if (use == FIELDS_ACTION) {
@@ -167,10 +178,8 @@ static int check_default(struct reader *r, const struct field *f, mf_val field,
         return m ? 0
                  : reader_fault(r, f->fallback.raw, "`default`: %s", why.text);
     }
-    list = arena_printf(r->arena, "[%.*s]", (int)list.len, list.ptr);
-    s = schema_compile(fields_translate(r->arena, json_root(list), false), &why);
-    if (!s)
-        return reader_fault(r, field.raw, "%s", why.text);
+    if (check_schema(r, field, &s) != 0)
+        return -1;
     object = arena_printf(r->arena, "{\"%s\":%.*s}", f->key,
                           (int)f->fallback.len, f->fallback.raw);
     out = schema_apply(s, json_root(object), true, r->arena, &why);
@@ -196,134 +205,257 @@ static bool one_of(const char *const *list, const char *word)
     return *list != NULL;
 }
 
-/* Its properties are left to the caller. */
-static int check_field(struct reader *r, mf_val v, mf_val all,
-                       enum fields_use use, mf_val *properties)
+/* Everything but its properties, which are left to the caller, and whether it
+ * stands twice. root are the fields that its conditions may name. */
+static int check_field(struct reader *r, mf_val v, mf_val root,
+                       enum fields_use use, struct field *f)
 {
-    bool action = use == FIELDS_ACTION;
-    struct field f = { 0 };
+    bool action = use != FIELDS_SETTINGS;
 
     if (reader_object(r, v, action ? action_table : setting_table,
                       action ? COUNT_OF(action_table)
                              : COUNT_OF(setting_table),
-                      &f, action ? "a field" : "a setting") != 0)
+                      f, action ? "a field" : "a setting") != 0)
         return -1;
-    if (!good_key(f.key))
+    if (!f->key)
+        return reader_fault(r, v.raw, "a field must have `key`");
+    if (!good_key(f->key))
         return reader_fault(r, reader_at(v, "key"), "`%s` cannot be a key",
-                            f.key);
-    if (fields_find(all, mf_cstr(f.key)).raw != v.raw)
-        return reader_fault(r, reader_at(v, "key"),
-                            "the key `%s` stands here twice", f.key);
-    if (!one_of(field_types, f.type))
+                            f->key);
+    if (!one_of(field_types, f->type))
         return reader_fault(r, reader_at(v, "type"), "no such type `%s`%s",
-                            f.type,
-                            reader_hint(r->arena, f.type, field_types));
-    if (f.properties.type && strcmp(f.type, "object") != 0)
-        return reader_fault(r, f.properties.raw,
+                            f->type,
+                            reader_hint(r->arena, f->type, field_types));
+    if (f->properties.type && strcmp(f->type, "object") != 0)
+        return reader_fault(r, f->properties.raw,
                             "only a field of type object has `properties`");
-    if ((f.required_if.type && check_conditions(r, f.required_if, all) != 0) ||
-        check_choices(r, f.choices) != 0 ||
-        (f.pattern && check_pattern(r, v, f.pattern) != 0) ||
-        (f.fallback.type && check_default(r, &f, v, use) != 0))
+    if (check_rule(r, f->required_if, root) != 0 ||
+        check_rule(r, f->depends_on, root) != 0 ||
+        check_choices(r, f->choices) != 0 ||
+        (f->pattern && check_pattern(r, v, f->pattern) != 0))
         return -1;
-    *properties = f.properties;
-    return 0;
+    return f->fallback.type ? check_default(r, f, v, use) : 0;
 }
 
-static int check_fields(struct reader *r, mf_val array, enum fields_use use,
-                        unsigned depth)
+static int check_twins(struct reader *r, mf_val whole, mf_val v,
+                       const char *key, size_t index)
+{
+    mf_val first = fields_find(whole, mf_cstr(key));
+
+    if (json_at(whole, index).raw == first.raw)
+        return 0;
+    return reader_fault(r, v.type == MF_OBJECT ? reader_at(v, "key") : v.raw,
+                        "the key `%s` stands here twice", key);
+}
+
+static int check_properties(struct reader *r, mf_val array, mf_val root,
+                            unsigned depth)
 {
     mf_iter it = { { 0 } };
+    size_t n = 0;
     mf_str key;
-    mf_val v, properties;
+    mf_val v;
 
     if (json_count(array) > FIELDS_MAX)
         return reader_fault(r, array.raw, "more than %d fields", FIELDS_MAX);
     if (depth > SCHEMA_DEPTH_MAX)
         return reader_fault(r, array.raw, "`properties` nest deeper than %d",
                             SCHEMA_DEPTH_MAX);
-    while (json_next(array, &it, &key, &v))
-        if (check_field(r, v, array, use, &properties) != 0 ||
-            check_fields(r, properties, FIELDS_ACTION, depth + 1) != 0)
+    while (json_next(array, &it, &key, &v)) {
+        struct field f = { 0 };
+
+        if (check_field(r, v, root, FIELDS_ACTION, &f) != 0 ||
+            check_twins(r, array, v, f.key, n++) != 0 ||
+            check_properties(r, f.properties, root, depth + 1) != 0)
             return -1;
+    }
     return 0;
 }
 
-/* ---- translating ---- */
+/* ---- fields that several actions share ---- */
 
-static void translate_members(struct json_out *w, mf_val field,
-                              bool required)
+/* Its key is its name unless it has one of its own. */
+static mf_str write_out(struct reader *r, mf_str raw_name, mf_val field)
 {
-    mf_val rule = json_get(field, MF_STR("required_if"));
-    mf_val label = json_get(field, MF_STR("label"));
-    mf_val v;
-
-    for (size_t i = 0; i < COUNT_OF(renames); i++) {
-        v = json_get(field, mf_cstr(renames[i].from));
-        if (v.type == MF_ABSENT)
-            continue;
-        json_key(w, mf_cstr(renames[i].to));
-        json_val(w, v);
-    }
-    json_key(w, MF_STR("label"));
-    json_val(w, label.type ? label : json_get(field, MF_STR("key")));
-    json_key(w, MF_STR("required"));
-    if (!required)
-        json_bool(w, false);
-    else if (rule.type == MF_OBJECT)
-        json_val(w, rule);
-    else
-        json_bool(w, json_is_true(json_get(field, MF_STR("required"))));
+    if (json_get(field, MF_STR("key")).type != MF_ABSENT)
+        return (mf_str){ field.raw, field.len };
+    return arena_printf(r->arena, "{\"key\":\"%.*s\",%.*s", (int)raw_name.len,
+                        raw_name.ptr, (int)field.len - 1, field.raw + 1);
 }
 
-static void translate_array(struct json_out *w, mf_val array, bool required)
+static const char *const *member_names(struct reader *r, mf_val object)
+{
+    const char **list =
+        arena_zalloc(r->arena, (json_count(object) + 1) * sizeof *list);
+    mf_iter it = { { 0 } };
+    size_t n = 0;
+    mf_str key;
+    mf_val v;
+
+    while (json_next(object, &it, &key, &v))
+        list[n++] =
+            arena_copy(r->arena, json_unescape(key, r->arena)).ptr;
+    return list;
+}
+
+static int expand_one(struct reader *r, mf_val v, mf_val shared, mf_str *out)
+{
+    const char *name;
+    mf_val field;
+
+    *out = (mf_str){ v.raw, v.len };
+    if (v.type != MF_STRING)
+        return 0;
+    name = reader_text(r, v);
+    field = json_get(shared, mf_cstr(name));
+    if (field.type == MF_ABSENT)
+        return reader_fault(r, v.raw, "no field `%s` stands in `fields`%s",
+                            name,
+                            reader_hint(r->arena, name,
+                                        member_names(r, shared)));
+    *out = write_out(r, (mf_str){ v.raw + 1, v.len - 2 }, field);
+    return 0;
+}
+
+static int expand(struct reader *r, mf_val array, mf_val shared, mf_val *whole)
+{
+    mf_iter it = { { 0 } };
+    mf_str key, text;
+    struct buf b;
+    int rc = 0;
+    mf_val v;
+
+    buf_init(&b, EXPANDED_MAX);
+    buf_char(&b, '[');
+    while (rc == 0 && json_next(array, &it, &key, &v)) {
+        rc = expand_one(r, v, shared, &text);
+        if (b.len > 1)
+            buf_char(&b, ',');
+        buf_str(&b, text);
+    }
+    buf_char(&b, ']');
+    if (rc == 0 && b.full)
+        rc = reader_fault(r, array.raw, "more than %u bytes of fields",
+                          EXPANDED_MAX);
+    if (rc == 0)
+        *whole = json_root(arena_copy(r->arena, buf_view(&b)));
+    buf_deinit(&b);
+    return rc;
+}
+
+static bool has_names(mf_val array)
 {
     mf_iter it = { { 0 } };
     mf_str key;
     mf_val v;
 
-    json_begin_array(w);
-    while (json_next(array, &it, &key, &v)) {
-        mf_val properties = json_get(v, MF_STR("properties"));
-
-        json_begin_object(w);
-        translate_members(w, v, required);
-        if (properties.type == MF_ARRAY) {
-            json_key(w, MF_STR("properties"));
-            translate_array(w, properties, required);
-        }
-        json_end_object(w);
-    }
-    json_end_array(w);
+    while (json_next(array, &it, &key, &v))
+        if (v.type == MF_STRING)
+            return true;
+    return false;
 }
 
-mf_val fields_translate(struct arena *a, mf_val array, bool required)
+/* A shared field was checked where it stands; what its conditions name must
+ * be in this action. */
+static int check_use(struct reader *r, mf_val v, mf_val field, mf_val whole)
 {
-    struct json_out w;
-    struct buf b;
-    mf_str text;
+    const char *rule_names[] = { "required_if", "depends_on" };
+    struct reader quiet = *r;
 
-    buf_init(&b, (size_t)array.len * 4 + 64);
-    json_out_init(&w, &b);
-    translate_array(&w, array, required);
-    ASSERT(!b.full);
-    text = arena_copy(a, buf_view(&b));
-    buf_deinit(&b);
-    return json_root(text);
+    quiet.err = NULL;
+    for (size_t i = 0; i < COUNT_OF(rule_names); i++) {
+        mf_val rule = json_get(field, mf_cstr(rule_names[i]));
+
+        if (rule.type != MF_ABSENT &&
+            check_condition_fields(&quiet, json_get(rule, MF_STR("conditions")),
+                                   whole) != 0)
+            return reader_fault(r, v.raw,
+                                "`%s` of this field names a field that the "
+                                "action has not",
+                                rule_names[i]);
+    }
+    return 0;
+}
+
+static int check_fields(struct reader *r, mf_val array, mf_val whole,
+                        enum fields_use use)
+{
+    mf_iter it = { { 0 } };
+    size_t n = 0;
+    mf_str key;
+    mf_val v;
+
+    if (json_count(array) > FIELDS_MAX)
+        return reader_fault(r, array.raw, "more than %d fields", FIELDS_MAX);
+    for (; json_next(array, &it, &key, &v); n++) {
+        mf_val field = json_at(whole, n);
+        struct field f = { 0 };
+
+        if (v.type == MF_STRING) {
+            f.key = reader_text(r, json_get(field, MF_STR("key")));
+            if (check_use(r, v, field, whole) != 0)
+                return -1;
+        } else if (check_field(r, v, whole, use, &f) != 0 ||
+                   check_properties(r, f.properties, whole, 2) != 0) {
+            return -1;
+        }
+        if (check_twins(r, whole, v, f.key, n) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The place of the field that no schema of its own can be made of. */
+static int tell_culprit(struct reader *r, mf_val array, const char *why)
+{
+    mf_iter it = { { 0 } };
+    struct schema *s;
+    mf_str key;
+    mf_val v;
+
+    while (json_next(array, &it, &key, &v)) {
+        if (v.type != MF_OBJECT)
+            continue;
+        if (check_schema(r, v, &s) != 0)
+            return -1;
+        schema_free(s);
+    }
+    return reader_fault(r, array.raw, "%s", why);
 }
 
 /* ---- public ---- */
 
-int fields_compile(struct reader *r, mf_val array, enum fields_use use,
-                   struct schema **schema)
+int fields_check_shared(struct reader *r, mf_val shared)
+{
+    mf_val none = { NULL, 0, MF_ABSENT };
+    mf_iter it = { { 0 } };
+    mf_str name;
+    mf_val v;
+
+    if (json_count(shared) > FIELDS_MAX)
+        return reader_fault(r, shared.raw, "more than %d fields", FIELDS_MAX);
+    while (json_next(shared, &it, &name, &v)) {
+        struct field f = { .key = "-" };
+
+        if (check_field(r, v, none, FIELDS_ACTION, &f) != 0 ||
+            check_properties(r, f.properties, none, 2) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int fields_compile(struct reader *r, mf_val array, mf_val shared,
+                   enum fields_use use, mf_val *whole, struct schema **schema)
 {
     struct err why;
 
     *schema = NULL;
-    if (check_fields(r, array, use, 1) != 0)
+    *whole = array;
+    if ((has_names(array) && expand(r, array, shared, whole) != 0) ||
+        check_fields(r, array, *whole, use) != 0)
         return -1;
-    *schema = schema_compile(fields_translate(r->arena, array, true), &why);
-    return *schema ? 0 : reader_fault(r, array.raw, "%s", why.text);
+    *schema = schema_compile(*whole, &why);
+    return *schema ? 0 : tell_culprit(r, array, why.text);
 }
 
 mf_val fields_defaults(struct arena *a, mf_val array, const char *extra_key,

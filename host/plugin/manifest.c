@@ -33,7 +33,7 @@
 struct raw_top {
     const char *slug, *name, *version, *docs, *kind;
     const char *const *names, *const *hosts;
-    mf_val auth, headers, settings, actions, presets, test;
+    mf_val auth, headers, settings, fields, actions, presets, test;
 };
 
 #define TOP(member) offsetof(struct raw_top, member)
@@ -48,6 +48,7 @@ static const struct member top_table[] = {
     { "auth", TOP(auth), MEMBER_OBJECT },
     { "headers", TOP(headers), MEMBER_OBJECT },
     { "settings", TOP(settings), MEMBER_ARRAY },
+    { "fields", TOP(fields), MEMBER_OBJECT },
     { "actions", TOP(actions), MEMBER_ARRAY, true },
     { "presets", TOP(presets), MEMBER_ARRAY },
     { "testAuthentication", TOP(test), MEMBER_OBJECT },
@@ -242,16 +243,15 @@ static bool host_allowed(const char *url, const char *const *hosts)
     const char *p = strstr(url, "://");
     mf_str host;
 
-    if (!p || !hosts)
-        return p != NULL;
+    if (!p)
+        return false;
     p += 3;
     host = (mf_str){ p, strcspn(p, "/?#") };
     for (; *hosts; hosts++) {
-        mf_str h = mf_cstr(*hosts);
+        const char *open = strpbrk(*hosts, "*}");
 
-        if (strchr(*hosts, '{') || mf_eq(h, MF_STR("*")) || str_ieq(h, host))
-            return true;
-        if (h.ptr[0] == '*' && str_ends(host, (mf_str){ h.ptr + 1, h.len - 1 }))
+        if (open ? str_ends(host, mf_cstr(open + 1))
+                 : str_ieq(mf_cstr(*hosts), host))
             return true;
     }
     return false;
@@ -389,7 +389,8 @@ static int check_action(struct reader *r, const struct raw_action *raw,
                              : 0;
 }
 
-static int take_action(struct reader *r, mf_val v, struct manifest *m)
+static int take_action(struct reader *r, mf_val v, mf_val shared,
+                       struct manifest *m)
 {
     static const char *const none[] = { NULL };
     struct raw_action raw = { 0 };
@@ -405,11 +406,13 @@ static int take_action(struct reader *r, mf_val v, struct manifest *m)
     *a = (struct manifest_action){ .slug = raw.slug,
                                    .title = raw.title ? raw.title : raw.slug,
                                    .subscribe = raw.subscribe,
-                                   .fields_json = raw.fields,
                                    .batch_keys = none,
                                    .serialize_by = raw.serialize_by };
-    if (fields_compile(r, raw.fields, FIELDS_ACTION, &a->fields) != 0 ||
-        check_action(r, &raw, v) != 0 ||
+    if (fields_compile(r, raw.fields, shared, FIELDS_ACTION, &a->fields_json,
+                       &a->fields) != 0)
+        return -1;
+    raw.fields = a->fields_json;
+    if (check_action(r, &raw, v) != 0 ||
         (raw.batch.type && take_batch(r, raw.batch, raw.fields, a) != 0) ||
         (raw.sync_mode.type && take_sync_mode(r, raw.sync_mode) != 0))
         return -1;
@@ -419,7 +422,8 @@ static int take_action(struct reader *r, mf_val v, struct manifest *m)
     return take_requests(r, &raw, m, a);
 }
 
-static int take_actions(struct reader *r, mf_val list, struct manifest *m)
+static int take_actions(struct reader *r, mf_val list, mf_val shared,
+                        struct manifest *m)
 {
     size_t n = json_count(list);
     mf_iter it = { { 0 } };
@@ -431,7 +435,7 @@ static int take_actions(struct reader *r, mf_val list, struct manifest *m)
                             ACTIONS_MAX);
     m->actions = arena_zalloc(r->arena, n * sizeof *m->actions);
     while (json_next(list, &it, &key, &v))
-        if (take_action(r, v, m) != 0)
+        if (take_action(r, v, shared, m) != 0)
             return -1;
     return 0;
 }
@@ -609,11 +613,13 @@ static int take_test(struct reader *r, mf_val v, struct manifest *m)
 static int take_settings(struct reader *r, mf_val v, struct manifest *m)
 {
     static const char none[] = "[]";
+    mf_val nothing = { NULL, 0, MF_ABSENT };
 
     m->settings_json =
         v.type ? v : (mf_val){ none, 2, MF_ARRAY };
     m->secret_settings = fields_keys(r->arena, v, "password");
-    return fields_compile(r, m->settings_json, FIELDS_SETTINGS, &m->settings);
+    return fields_compile(r, m->settings_json, nothing, FIELDS_SETTINGS,
+                          &m->settings_json, &m->settings);
 }
 
 static int read_all(struct reader *r, mf_val root, struct manifest *m)
@@ -641,7 +647,8 @@ static int read_all(struct reader *r, mf_val root, struct manifest *m)
         if (!m->headers)
             return -1;
     }
-    if (take_actions(r, top.actions, m) != 0 ||
+    if (fields_check_shared(r, top.fields) != 0 ||
+        take_actions(r, top.actions, top.fields, m) != 0 ||
         take_presets(r, top.presets, m) != 0)
         return -1;
     return take_test(r, top.test, m);

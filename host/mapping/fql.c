@@ -8,6 +8,7 @@
 #include "mapping/fql_node.h"
 
 #include "base/text.h"
+#include "base/unicase.h"
 #include "mapping/jsvalue.h"
 #include "mapping/mapping.h"
 
@@ -147,7 +148,7 @@ mf_val fql_step(mf_val v, mf_str key, struct arena *scratch)
     case MF_STRING:
         if (mf_eq(key, MF_STR("length")))
             return json_from_int(scratch,
-                                 (int64_t)js_length(fql_text(v, scratch)));
+                                 (int64_t)utf16_length(fql_text(v, scratch)));
         break;
     }
     return (mf_val){ NULL, 0, MF_ABSENT };

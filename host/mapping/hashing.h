@@ -39,18 +39,15 @@ mf_str hash_text(enum hash_algorithm h, enum hash_encoding encoding,
 bool hash_looks_done(enum hash_algorithm h, enum hash_encoding encoding,
                      mf_str value);
 
-/* "" for a value of nothing but white space; the value itself when it looks
- * hashed; else the digest of clean(value), clean may be NULL. -1 with *e told
- * when cleaning leaves nothing. */
+/* *out: "" for a value of nothing but white space; the value itself when it
+ * looks hashed; else the digest of clean(value). clean may be NULL. -1, *out
+ * "" and *e told when cleaning leaves nothing. */
 int hash_smart(enum hash_algorithm h, enum hash_encoding encoding,
                mf_str value, hash_clean *clean, struct arena *a, mf_str *out,
                struct err *e);
 
-/* The usual cleaners. */
-mf_str clean_trim_lower(mf_str value, struct arena *a);
-mf_str clean_digits(mf_str value, struct arena *a);
-mf_str clean_email(mf_str value, struct arena *a); /* trimmed, lower case */
-mf_str clean_phone(mf_str value, struct arena *a); /* digits alone */
-mf_str clean_name(mf_str value, struct arena *a);  /* lower-case letters */
+/* The cleaners that the recorded destinations build on. */
+mf_str clean_trim_lower(mf_str value, struct arena *a); /* e-mail, names */
+mf_str clean_digits(mf_str value, struct arena *a);     /* phone numbers */
 
 #endif

@@ -4,54 +4,32 @@
 #include "mapping/jsvalue.h"
 
 #include "base/mem.h"
+#include "base/unicase.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-/* Length of the white space character at p, as JavaScript counts white space
- * and line ends: 0 if there is none. */
-static size_t space_at(const char *p, const char *end)
+static bool is_space(uint32_t c)
 {
-    const unsigned char *u = (const unsigned char *)p;
-
-    if (p >= end)
-        return 0;
-    if (*u == ' ' || (*u >= '\t' && *u <= '\r'))
-        return 1;
-    if (end - p >= 2 && u[0] == 0xC2 && u[1] == 0xA0)
-        return 2;
-    if (end - p < 3)
-        return 0;
-    if (u[0] == 0xEF && u[1] == 0xBB && u[2] == 0xBF) /* U+FEFF */
-        return 3;
-    if (u[0] == 0xE1 && u[1] == 0x9A && u[2] == 0x80) /* U+1680 */
-        return 3;
-    if (u[0] == 0xE3 && u[1] == 0x80 && u[2] == 0x80) /* U+3000 */
-        return 3;
-    if (u[0] == 0xE2 && u[1] == 0x80 &&
-        ((u[2] >= 0x80 && u[2] <= 0x8A) || u[2] == 0xA8 || u[2] == 0xA9 ||
-         u[2] == 0xAF))
-        return 3;
-    if (u[0] == 0xE2 && u[1] == 0x81 && u[2] == 0x9F) /* U+205F */
-        return 3;
-    return 0;
+    return (c >= 9 && c <= 13) || c == ' ' || c == 0xA0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
+           c == 0x202F || c == 0x205F || c == 0x3000 || c == 0xFEFF;
 }
 
-static mf_str trim(mf_str s)
+mf_str js_trim(mf_str s)
 {
-    const char *p = s.ptr, *end = s.ptr + s.len, *last;
-    size_t n;
+    const char *p = s.ptr, *end = s.ptr + s.len, *from = NULL, *to = s.ptr;
 
-    while ((n = space_at(p, end)) > 0)
-        p += n;
-    for (last = end; last > p; last -= n) {
-        for (n = 1; n <= 3 && (size_t)(last - p) >= n; n++)
-            if (space_at(last - n, last) == n)
-                break;
-        if (n > 3 || (size_t)(last - p) < n)
-            break;
+    while (p < end) {
+        const char *at = p;
+
+        if (is_space(utf8_next(&p, end)))
+            continue;
+        if (!from)
+            from = at;
+        to = p;
     }
-    return (mf_str){ p, (size_t)(last - p) };
+    return from ? (mf_str){ from, (size_t)(to - from) } : (mf_str){ "", 0 };
 }
 
 static int digit_of(char c)
@@ -108,7 +86,7 @@ static bool is_decimal(mf_str s)
 
 double js_to_number(mf_str text)
 {
-    mf_str s = trim(text);
+    mf_str s = js_trim(text);
     char small[64], *copy = small;
     double v;
 
@@ -143,14 +121,5 @@ size_t js_code_points(mf_str text)
 
     for (size_t i = 0; i < text.len; i++)
         n += ((unsigned char)text.ptr[i] & 0xC0) != 0x80;
-    return n;
-}
-
-size_t js_length(mf_str text)
-{
-    size_t n = js_code_points(text);
-
-    for (size_t i = 0; i < text.len; i++)
-        n += (unsigned char)text.ptr[i] >= 0xF0;
     return n;
 }

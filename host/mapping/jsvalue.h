@@ -17,8 +17,9 @@ double js_to_number(mf_str text);
  * what `dayjs` and new Date() can read. */
 bool js_date_like(mf_str text);
 
-/* Length in UTF-16 units, as .length tells it, and in code points. */
-size_t js_length(mf_str text);
+/* text.trim(): white space and line ends as JavaScript counts them. */
+mf_str js_trim(mf_str text);
+
 size_t js_code_points(mf_str text);
 
 #endif

@@ -9,6 +9,7 @@
 #include "mapping/schema_node.h"
 
 #include "base/text.h"
+#include "base/unicase.h"
 #include "mapping/jsvalue.h"
 #include "mapping/kit.h"
 
@@ -185,7 +186,7 @@ static bool tell_length(struct run *r, const struct place *p, mf_str label,
                         double limit, const char *bound, mf_str s)
 {
     char number[NUMBER_TEXT];
-    size_t units = r->telling ? js_length(s) : 0;
+    size_t units = r->telling ? utf16_length(s) : 0;
 
     number[number_text(limit, number)] = 0;
     return tell(r, p, label,

@@ -163,8 +163,8 @@ void config_free(struct config *c); /* wipes what was secret; NULL is fine */
 
 /* Of a member, by its address in the struct: config_place(c, &d->timeout_ms).
  * A member that has its default has the place of the object it is missing
- * from. Also of a whole entry: config_place(c, &c->destinations.list[i]), and of
- * one element of a list: config_place(c, &s->destination_names.list[i]). */
+ * from. Also of an entry: config_place(c, &c->destinations.list[i]), and of one
+ * element of a list: config_place(c, &s->destination_names.list[i]). */
 struct place config_place(const struct config *c, const void *member);
 /* Of a byte of the expanded JSON that an mf_val of this config points to:
  * config_place_of(c, v.raw). Inside what a ${} stands for: the place of ${}. */

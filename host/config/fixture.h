@@ -89,7 +89,7 @@ static int fixture_stop(void **state)
 
 /* Loads what is written. Returns the rc; the faults stand in the text that
  * fixture_told() gives, with the directory taken out of the paths. */
-static int fixture_reload(void)
+static inline int fixture_reload(void)
 {
     const struct config_env env = { fixture_lookup, NULL };
     char path[128];
@@ -109,7 +109,7 @@ static inline int fixture_load(const char *text)
     return fixture_reload();
 }
 
-static const char *fixture_told(void)
+static inline const char *fixture_told(void)
 {
     size_t n = strlen(fixture_dir) + 1;
     char *at;

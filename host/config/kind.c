@@ -1,32 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kind.c - see kind.h. Readers of one value each, and the table of kinds.
- *
- * A default is read by the same functions, with no file behind it; it is a
- * literal of ours, so it never has a fault. */
+ * kind.c - see kind.h: faults of values, readers of what holds other values,
+ * and the table of kinds. Single values are read in scalar.c. */
 #include "config/kind.h"
 
-#include "base/io.h"
 #include "base/text.h"
+#include "config/scalar.h"
 #include "mapping/fql.h"
 #include "mapping/mapping.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define FAULT_TEXT      900 /* bytes of one fault before its place */
-#define MAPPING_FAULTS  20  /* told of one mapping */
-/* A write key in the file that is shorter is a word, such as the name of its
- * source, and hiding every such word would spoil what people read. */
-#define KEY_REDACT_MIN  16
-#define HASHED_FILE_MAX (16u << 20)
+#define FAULT_TEXT     900 /* bytes of one fault before its place */
+#define MAPPING_FAULTS 20  /* told of one mapping */
 
 /* ---- faults ---- */
 
@@ -146,361 +134,6 @@ void kind_fault(struct reader *r, const struct member *m, mf_val v,
     buf_deinit(&wanted);
 }
 
-/* ---- texts ---- */
-
-static bool in_range(const struct member *m, double v)
-{
-    return (m->min == 0 && m->max == 0) || (v >= m->min && v <= m->max);
-}
-
-/* A copy that ends in NUL, or NULL when v is no string, too short, too long,
- * or has a NUL inside. Empty only where the table allows a length of 0. */
-static const char *text_of(struct reader *r, const struct member *m, mf_val v)
-{
-    struct arena *a = &r->c->private->arena;
-    mf_str s;
-
-    if (v.type != MF_STRING)
-        return NULL;
-    s = json_text(v, a);
-    if (s.len == 0 || memchr(s.ptr, 0, s.len) ||
-        !in_range(m, (double)s.len))
-        return NULL;
-    return arena_copy(a, s).ptr;
-}
-
-static enum kind_read keep(const char *text, void *target)
-{
-    if (!text)
-        return READ_WRONG;
-    *(const char **)target = text;
-    return READ_OK;
-}
-
-static enum kind_read read_text(struct reader *r, const struct member *m,
-                                mf_val v, void *target)
-{
-    return keep(text_of(r, m, v), target);
-}
-
-static bool is_name(const char *s)
-{
-    size_t n = 0;
-
-    for (; s[n]; n++)
-        if (!((s[n] >= 'a' && s[n] <= 'z') || (s[n] >= 'A' && s[n] <= 'Z') ||
-              (s[n] >= '0' && s[n] <= '9') || s[n] == '_' || s[n] == '.' ||
-              s[n] == '-'))
-            return false;
-    return n > 0 && n <= CONFIG_NAME_MAX && strcmp(s, ".") != 0 &&
-           strcmp(s, "..") != 0;
-}
-
-static enum kind_read read_name(struct reader *r, const struct member *m,
-                                mf_val v, void *target)
-{
-    const char *text = text_of(r, m, v);
-
-    return keep(text && is_name(text) ? text : NULL, target);
-}
-
-/* Printable ASCII without space and what else is named. */
-static bool is_key_text(const char *s, char without)
-{
-    for (; *s; s++)
-        if (*s <= ' ' || *s >= 127 || *s == without)
-            return false;
-    return true;
-}
-
-static enum kind_read read_secret(struct reader *r, const struct member *m,
-                                  mf_val v, void *target)
-{
-    const char *text = text_of(r, m, v);
-
-    if (!text || !is_key_text(text, m->kind == KIND_WRITE_KEY ? ':' : 0))
-        return READ_WRONG;
-    if (m->kind == KIND_TOKEN || strlen(text) >= KEY_REDACT_MIN)
-        redact_add(r->c->secrets, mf_cstr(text));
-    return keep(text, target);
-}
-
-static enum kind_read read_path(struct reader *r, const struct member *m,
-                                mf_val v, void *target)
-{
-    const char *text = text_of(r, m, v);
-
-    if (text && *text != '/')
-        text = arena_printf(&r->c->private->arena, "%s/%s", r->file->dir, text)
-                   .ptr;
-    return keep(text, target);
-}
-
-static enum kind_read read_file(struct reader *r, const struct member *m,
-                                mf_val v, void *target)
-{
-    enum kind_read got = read_path(r, m, v, target);
-    const char *path;
-    struct stat st;
-
-    if (got != READ_OK)
-        return got;
-    path = *(const char **)target;
-    if (stat(path, &st) != 0 || access(path, R_OK) != 0) {
-        reader_fault(r, v.raw,
-                     "\"%s\": %s cannot be read: %s; correct the path, or let "
-                     "this user read the file",
-                     m->key, path, strerror(errno));
-        return READ_TOLD;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        reader_fault(r, v.raw, "\"%s\": %s is not a file; name a file",
-                     m->key, path);
-        return READ_TOLD;
-    }
-    return READ_OK;
-}
-
-/* "http://host:port" of an URL that has nothing else. */
-static enum kind_read read_origin(struct reader *r, const struct member *m,
-                                  mf_val v, void *target)
-{
-    const char *text = text_of(r, m, v), *host, *end, *colon;
-    mf_str port;
-    uint64_t number;
-
-    if (!text)
-        return READ_WRONG;
-    if (strncmp(text, "http://", 7) == 0)
-        host = text + 7;
-    else if (strncmp(text, "https://", 8) == 0)
-        host = text + 8;
-    else
-        return READ_WRONG;
-    end = host + strcspn(host, "/?#@");
-    if ((*end && strcmp(end, "/") != 0) || !is_key_text(host, '\\'))
-        return READ_WRONG;
-    colon = *host == '[' ? memchr(host, ']', (size_t)(end - host)) : host;
-    if (!colon)
-        return READ_WRONG;
-    colon = memchr(colon, ':', (size_t)(end - colon));
-    if (colon) {
-        port = (mf_str){ colon + 1, (size_t)(end - colon) - 1 };
-        if (!parse_u64(port, &number) || number == 0 || number > 65535)
-            return READ_WRONG;
-    }
-    if ((colon ? colon : end) == host)
-        return READ_WRONG;
-    return keep(arena_copy(&r->c->private->arena,
-                           (mf_str){ text, (size_t)(end - text) })
-                    .ptr,
-                target);
-}
-
-static void write_text(struct json_out *w, const struct member *m,
-                       const void *target)
-{
-    const char *text = *(const char *const *)target;
-
-    (void)m;
-    if (text)
-        json_str(w, mf_cstr(text));
-    else
-        json_null(w);
-}
-
-static void write_file(struct json_out *w, const struct member *m,
-                       const void *target)
-{
-    const char *path = *(const char *const *)target;
-    char *text, print[CONFIG_PRINT];
-    size_t len;
-
-    write_text(w, m, target);
-    json_key(w, MF_STR("content"));
-    if (path && io_read_file(AT_FDCWD, path, HASHED_FILE_MAX, &text, &len,
-                             NULL) == 0) {
-        canon_print((mf_str){ text, len }, print);
-        explicit_bzero(text, len);
-        free(text);
-        json_str(w, mf_cstr(print));
-    } else {
-        json_null(w);
-    }
-}
-
-/* ---- numbers ---- */
-
-static enum kind_read read_bool(struct reader *r, const struct member *m,
-                                mf_val v, void *target)
-{
-    (void)r;
-    (void)m;
-    if (v.type != MF_BOOL)
-        return READ_WRONG;
-    *(bool *)target = json_is_true(v);
-    return READ_OK;
-}
-
-static void write_bool(struct json_out *w, const struct member *m,
-                       const void *target)
-{
-    (void)m;
-    json_bool(w, *(const bool *)target);
-}
-
-static enum kind_read read_int(struct reader *r, const struct member *m,
-                               mf_val v, void *target)
-{
-    int64_t n;
-
-    (void)r;
-    if (!json_integer(v, &n) || !in_range(m, (double)n))
-        return READ_WRONG;
-    *(int64_t *)target = m->kind == KIND_SECONDS ? n * 1000 : n;
-    return READ_OK;
-}
-
-static enum kind_read read_duration(struct reader *r, const struct member *m,
-                                    mf_val v, void *target)
-{
-    int64_t ms;
-    mf_str s = v.type == MF_NUMBER ? (mf_str){ v.raw, v.len }
-                                   : json_text(v, &r->c->private->arena);
-
-    if ((v.type != MF_NUMBER && v.type != MF_STRING) ||
-        !parse_duration(s, &ms) || !in_range(m, (double)ms))
-        return READ_WRONG;
-    *(int64_t *)target = ms;
-    return READ_OK;
-}
-
-static enum kind_read read_size(struct reader *r, const struct member *m,
-                                mf_val v, void *target)
-{
-    uint64_t bytes;
-    mf_str s = v.type == MF_NUMBER ? (mf_str){ v.raw, v.len }
-                                   : json_text(v, &r->c->private->arena);
-
-    if ((v.type != MF_NUMBER && v.type != MF_STRING) ||
-        !parse_size(s, &bytes) || !in_range(m, (double)bytes))
-        return READ_WRONG;
-    *(uint64_t *)target = bytes;
-    return READ_OK;
-}
-
-static void write_int(struct json_out *w, const struct member *m,
-                      const void *target)
-{
-    (void)m;
-    json_int(w, *(const int64_t *)target); /* sizes are below 2^63 */
-}
-
-static enum kind_read read_rate(struct reader *r, const struct member *m,
-                                mf_val v, void *target)
-{
-    mf_str s = json_text(v, &r->c->private->arena);
-
-    if (v.type != MF_STRING || !parse_rate(s, target) ||
-        !in_range(m, *(double *)target)) {
-        *(double *)target = 0;
-        return READ_WRONG;
-    }
-    return READ_OK;
-}
-
-static void write_rate(struct json_out *w, const struct member *m,
-                       const void *target)
-{
-    (void)m;
-    json_num(w, *(const double *)target);
-}
-
-static enum kind_read read_choice(struct reader *r, const struct member *m,
-                                  mf_val v, void *target)
-{
-    const char *const *words = m->more;
-    mf_str s = json_text(v, &r->c->private->arena);
-
-    for (int i = 0; v.type == MF_STRING && words[i]; i++)
-        if (mf_eq(s, mf_cstr(words[i]))) {
-            *(int *)target = i;
-            return READ_OK;
-        }
-    return READ_WRONG;
-}
-
-static void write_choice(struct json_out *w, const struct member *m,
-                         const void *target)
-{
-    const char *const *words = m->more;
-
-    json_str(w, mf_cstr(words[*(const int *)target]));
-}
-
-/* ---- addresses ---- */
-
-static bool split_address(const char *text, char host[INET6_ADDRSTRLEN],
-                          uint16_t *port)
-{
-    const char *colon = strrchr(text, ':'), *from = text, *to = colon;
-    uint64_t number;
-
-    if (!colon || !parse_u64(mf_cstr(colon + 1), &number) || number > 65535)
-        return false;
-    if (*text == '[') {
-        from++;
-        to--;
-        if (to < from || *to != ']')
-            return false;
-    }
-    if ((size_t)(to - from) >= INET6_ADDRSTRLEN)
-        return false;
-    memcpy(host, from, (size_t)(to - from));
-    host[to - from] = 0;
-    *port = (uint16_t)number;
-    return true;
-}
-
-static enum kind_read read_address(struct reader *r, const struct member *m,
-                                   mf_val v, void *target)
-{
-    static const unsigned char one[16] = { [15] = 1 }, /* ::1 */
-                               mapped[13] = { [10] = 255, [11] = 255,
-                                              [12] = 127 };
-    struct conf_address *to = target;
-    char host[INET6_ADDRSTRLEN];
-    const char *text = text_of(r, m, v);
-    unsigned char raw[16];
-
-    if (!text || !split_address(text, host, &to->port))
-        return READ_WRONG;
-    if (strcmp(host, "localhost") == 0)
-        snprintf(host, sizeof host, "127.0.0.1");
-    if (*text == '[') {
-        if (inet_pton(AF_INET6, host, raw) != 1)
-            return READ_WRONG;
-        to->loopback = memcmp(raw, one, 16) == 0 ||
-                       memcmp(raw, mapped, sizeof mapped) == 0;
-    } else if (*host && strcmp(host, "*") != 0) {
-        if (inet_pton(AF_INET, host, raw) != 1)
-            return READ_WRONG;
-        to->loopback = raw[0] == 127;
-    }
-    to->text = text;
-    if (*host && strcmp(host, "*") != 0)
-        to->host = arena_copy(&r->c->private->arena, mf_cstr(host)).ptr;
-    return READ_OK;
-}
-
-static void write_address(struct json_out *w, const struct member *m,
-                          const void *target)
-{
-    const struct conf_address *a = target;
-
-    write_text(w, m, &a->text);
-}
-
 /* ---- lists ---- */
 
 /* Reads each element of an array with `read` into elements of `size`. */
@@ -517,7 +150,7 @@ static enum kind_read read_list(struct reader *r, const struct member *m,
     mf_str key;
     mf_val e;
 
-    if (v.type != MF_ARRAY || !in_range(m, (double)n) || n > LIST_MAX)
+    if (v.type != MF_ARRAY || !scalar_in_range(m, (double)n) || n > LIST_MAX)
         return READ_WRONG;
     one.min = one.max = 0; /* they are the list's */
     list->list = arena_zalloc(&r->c->private->arena, n * size);
@@ -542,7 +175,7 @@ static enum kind_read read_addresses(struct reader *r, const struct member *m,
                                      mf_val v, void *target)
 {
     return read_list(r, m, v, target, sizeof(struct conf_address),
-                     read_address);
+                     scalar_read_address);
 }
 
 static void write_addresses(struct json_out *w, const struct member *m,
@@ -552,14 +185,14 @@ static void write_addresses(struct json_out *w, const struct member *m,
 
     json_begin_array(w);
     for (size_t i = 0; i < list->count; i++)
-        write_address(w, m, &list->list[i]);
+        scalar_write_address(w, m, &list->list[i]);
     json_end_array(w);
 }
 
 static enum kind_read read_texts(struct reader *r, const struct member *m,
                                  mf_val v, void *target)
 {
-    return read_list(r, m, v, target, sizeof(char *), read_text);
+    return read_list(r, m, v, target, sizeof(char *), scalar_read_text);
 }
 
 static void write_texts(struct json_out *w, const struct member *m,
@@ -569,7 +202,7 @@ static void write_texts(struct json_out *w, const struct member *m,
 
     json_begin_array(w);
     for (size_t i = 0; i < list->count; i++)
-        write_text(w, m, &list->list[i]);
+        scalar_write_text(w, m, &list->list[i]);
     json_end_array(w);
 }
 
@@ -580,7 +213,7 @@ static enum kind_read read_fql(struct reader *r, const struct member *m,
 {
     enum fql_dialect dialect = m->kind == KIND_FILTER ? FQL_FILTER
                                                       : FQL_SUBSCRIPTION;
-    const char *text = text_of(r, m, v);
+    const char *text = scalar_text(r, m, v);
     struct err e = { "" };
     struct fql *compiled;
     size_t offset = 0;
@@ -648,9 +281,13 @@ static void tell_mapping(void *context, const char *at, const char *text)
 {
     struct mapping_faults *f = context;
 
+    int len = (int)strlen(text);
+
+    while (len > 0 && text[len - 1] == '.')
+        len--; /* the sentence goes on */
     if (f->told++ < MAPPING_FAULTS)
-        reader_fault(f->r, at, "the mapping is wrong here: %s; correct it",
-                     text);
+        reader_fault(f->r, at, "the mapping is wrong here: %.*s; correct it",
+                     len, text);
 }
 
 static enum kind_read read_mapping(struct reader *r, const struct member *m,
@@ -721,7 +358,7 @@ static bool entry_is_new(struct reader *r, const struct member *m,
     struct member_list *list = target;
     const char *copy = arena_copy(&r->c->private->arena, name).ptr;
 
-    if (name.len != strlen(copy) || !is_name(copy)) {
+    if (name.len != strlen(copy) || !scalar_is_name(copy)) {
         reader_fault(r, raw_key.ptr - 1,
                      "\"%.*s\" cannot be the name of %s; use 1 to %d of "
                      "letters, digits, _ . and -",
@@ -788,77 +425,84 @@ static void write_nothing(struct json_out *w, const struct member *m,
 
 /* ---- the table ---- */
 
+/* Of one value or of many; what ${} stands for in it may be shown or not. */
+#define SHOWN       true, false
+#define SECRET      false, false
+#define SHOWN_MANY   true, true
+#define SECRET_MANY  false, true
+
 const struct kind kinds[KIND_ENTRIES + 1] = {
-    [KIND_TEXT] = { "string", "a string", RANGE_LENGTH, true, false, read_text,
-                    write_text },
+    [KIND_TEXT] = { "string", "a string", RANGE_LENGTH, SHOWN,
+                    scalar_read_text, scalar_write_text },
     [KIND_NAME] = { "name", "a name of 1 to 64 letters, digits, _ . and -",
-                    RANGE_NONE, true, false, read_name, write_text },
+                    RANGE_NONE, SHOWN, scalar_read_name, scalar_write_text },
     [KIND_WRITE_KEY] = { "string",
                          "a string of printable ASCII without space and colon",
-                         RANGE_LENGTH, false, false, read_secret, write_text },
-    [KIND_TOKEN] = { "string",
-                     "a string of printable ASCII without space",
-                     RANGE_LENGTH, false, false, read_secret, write_text },
-    [KIND_PATH] = { "path", "a path", RANGE_NONE, true, false, read_path,
-                    write_text },
-    [KIND_FILE] = { "path", "the path of a file", RANGE_NONE, true, false,
-                    read_file, write_file },
+                         RANGE_LENGTH, SECRET, scalar_read_secret,
+                         scalar_write_text },
+    [KIND_TOKEN] = { "string", "a string of printable ASCII without space",
+                     RANGE_LENGTH, SECRET, scalar_read_secret,
+                     scalar_write_text },
+    [KIND_PATH] = { "path", "a path", RANGE_NONE, SHOWN, scalar_read_path,
+                    scalar_write_text },
+    [KIND_FILE] = { "path", "the path of a file", RANGE_NONE, SHOWN,
+                    scalar_read_file, scalar_write_file },
     [KIND_ORIGIN] = { "origin",
                       "an origin such as \"http://127.0.0.1:9000\", without a "
                       "path",
-                      RANGE_NONE, true, false, read_origin, write_text },
-    [KIND_BOOL] = { "true or false", "true or false", RANGE_NONE, true, false,
-                    read_bool, write_bool },
-    [KIND_INT] = { "number", "a whole number", RANGE_NUMBER, true, false,
-                   read_int, write_int },
+                      RANGE_NONE, SHOWN, scalar_read_origin,
+                      scalar_write_text },
+    [KIND_BOOL] = { "true or false", "true or false", RANGE_NONE, SHOWN,
+                    scalar_read_bool, scalar_write_bool },
+    [KIND_INT] = { "number", "a whole number", RANGE_NUMBER, SHOWN,
+                   scalar_read_int, scalar_write_int },
     [KIND_SECONDS] = { "number", "a whole number of seconds", RANGE_NUMBER,
-                       true, false, read_int, write_int },
+                       SHOWN, scalar_read_int, scalar_write_int },
     [KIND_DURATION] = { "duration",
                         "a duration such as \"500ms\", \"10s\", \"5m\", "
                         "\"4h\" or \"3d\"",
-                        RANGE_DURATION, true, false, read_duration,
-                        write_int },
+                        RANGE_DURATION, SHOWN, scalar_read_duration,
+                        scalar_write_int },
     [KIND_SIZE] = { "size",
                     "a number of bytes or a size such as \"512KB\" or "
                     "\"20GiB\"",
-                    RANGE_SIZE, true, false, read_size, write_int },
+                    RANGE_SIZE, SHOWN, scalar_read_size, scalar_write_int },
     [KIND_RATE] = { "rate",
                     "a rate such as \"500/s\", \"30/m\" or \"1000/h\"",
-                    RANGE_NONE, true, false, read_rate, write_rate },
-    [KIND_CHOICE] = { "choice", NULL, RANGE_NONE, true, false, read_choice,
-                      write_choice },
+                    RANGE_NONE, SHOWN, scalar_read_rate, scalar_write_rate },
+    [KIND_CHOICE] = { "choice", NULL, RANGE_NONE, SHOWN, scalar_read_choice,
+                      scalar_write_choice },
     [KIND_ADDRESS] = { "address",
                        "an address such as \"127.0.0.1:8080\", \"[::1]:8080\" "
                        "or \"*:8080\"",
-                       RANGE_NONE, true, false, read_address, write_address },
+                       RANGE_NONE, SHOWN, scalar_read_address,
+                       scalar_write_address },
     [KIND_ADDRESSES] = { "addresses",
                          "an array of addresses such as [\"127.0.0.1:8080\", "
                          "\"[::1]:8080\"]",
-                         RANGE_NONE, true, true, read_addresses,
+                         RANGE_NONE, SHOWN_MANY, read_addresses,
                          write_addresses },
     [KIND_NAMES] = { "names", "an array of names in double quotes", RANGE_NONE,
-                     true, true, read_texts, write_texts },
+                     SHOWN_MANY, read_texts, write_texts },
     [KIND_BROKERS] = { "addresses",
                        "an array of addresses such as [\"kafka-1:9092\"]",
-                       RANGE_NONE, true, true, read_texts, write_texts },
-    [KIND_FILTER] = { "FQL",
-                      "a condition such as \"type = \\\"track\\\"\"",
-                      RANGE_NONE, false, false, read_fql, write_fql },
-    [KIND_SUBSCRIBE] = { "FQL",
-                         "a condition such as \"type = \\\"track\\\"\"",
-                         RANGE_NONE, false, false, read_fql, write_fql },
-    [KIND_JSON] = { "object", "an object", RANGE_NONE, false, true, read_json,
+                       RANGE_NONE, SHOWN_MANY, read_texts, write_texts },
+    [KIND_FILTER] = { "FQL", "a condition such as \"type = \\\"track\\\"\"",
+                      RANGE_NONE, SECRET, read_fql, write_fql },
+    [KIND_SUBSCRIBE] = { "FQL", "a condition such as \"type = \\\"track\\\"\"",
+                         RANGE_NONE, SECRET, read_fql, write_fql },
+    [KIND_JSON] = { "object", "an object", RANGE_NONE, SECRET_MANY, read_json,
                     write_json },
-    [KIND_TEXT_MAP] = { "object", "an object of strings", RANGE_NONE, false,
-                        true, read_text_map, write_json },
+    [KIND_TEXT_MAP] = { "object", "an object of strings", RANGE_NONE,
+                        SECRET_MANY, read_text_map, write_json },
     [KIND_MAPPING] = { "mapping",
                        "an object such as {\"name\": {\"@path\": "
                        "\"$.event\"}}",
-                       RANGE_NONE, false, true, read_mapping, write_json },
-    [KIND_OBJECT] = { "object", "an object", RANGE_NONE, false, true,
+                       RANGE_NONE, SECRET_MANY, read_mapping, write_json },
+    [KIND_OBJECT] = { "object", "an object", RANGE_NONE, SECRET_MANY,
                       read_object, write_object },
     [KIND_OBJECTS] = { "objects", "an array of objects, at least one",
-                       RANGE_NONE, false, true, read_objects, write_objects },
+                       RANGE_NONE, SECRET_MANY, read_objects, write_objects },
     [KIND_ENTRIES] = { "objects by name", "an object of objects by name",
-                       RANGE_NONE, false, true, read_entries, write_nothing },
+                       RANGE_NONE, SECRET_MANY, read_entries, write_nothing },
 };

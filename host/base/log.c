@@ -4,15 +4,18 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/redact.h"
 #include "base/text.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 static char role_name[64] = "manifold";
 static enum log_level least_level = LOG_L_INFO;
+static const struct redact *_Atomic secrets;
 
 void log_role(const char *role)
 {
@@ -22,6 +25,11 @@ void log_role(const char *role)
 void log_level(enum log_level least)
 {
     least_level = least;
+}
+
+void log_redact(const struct redact *set)
+{
+    atomic_store(&secrets, set);
 }
 
 void log_at(enum log_level level, const char *format, ...)
@@ -42,6 +50,7 @@ void log_at(enum log_level level, const char *format, ...)
     at = n < 0 ? at : at + n;
     if (at > (int)sizeof line - 2)
         at = (int)sizeof line - 2;
+    at = (int)redact_text(atomic_load(&secrets), line, (size_t)at);
     line[at++] = '\n';
     if (write(2, line, (size_t)at) < 0)
         return; /* there is nobody left to tell */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/redact.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -144,6 +146,31 @@ static void the_set_is_bounded(void **state)
     redact_free(r);
 }
 
+static void log_lines_are_searched(void **state)
+{
+    struct redact *r = redact_new();
+    int ends[2], kept = dup(2);
+    char line[LOG_LINE];
+    ssize_t n;
+
+    (void)state;
+    redact_add(r, MF_STR("hunter22"));
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], 2);
+    log_redact(r);
+    log_error("the password is %s", "hunter22");
+    log_redact(NULL);
+    dup2(kept, 2);
+    n = read(ends[0], line, sizeof line - 1);
+    assert_true(n > 0);
+    line[n] = 0;
+    assert_non_null(strstr(line, ": the password is ***\n"));
+    close(ends[0]);
+    close(ends[1]);
+    close(kept);
+    redact_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +179,7 @@ int main(void)
         cmocka_unit_test(base64_goes_at_every_alignment),
         cmocka_unit_test(only_from_the_offset_on),
         cmocka_unit_test(the_set_is_bounded),
+        cmocka_unit_test(log_lines_are_searched),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,6 +100,7 @@ struct conf_subscription {
 struct conf_subscriptions {
     struct conf_subscription *list;
     size_t count;
+    mf_val json; /* the array as it stands; MF_ABSENT when not given */
 };
 
 enum conf_order { CONF_ORDER_NONE, CONF_ORDER_USER };

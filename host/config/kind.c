@@ -334,8 +334,10 @@ static enum kind_read read_objects(struct reader *r, const struct member *m,
                                    mf_val v, void *target)
 {
     const struct shape *s = m->more;
+    struct member_objects *o = target;
 
-    return read_list(r, m, v, target, s->size, read_object);
+    o->json = v;
+    return read_list(r, m, v, &o->objects, s->size, read_object);
 }
 
 static void write_objects(struct json_out *w, const struct member *m,

@@ -48,6 +48,11 @@ struct member_list {
     void *list;
     size_t count;
 };
+/* What KIND_OBJECTS fills: the text too, for who reads it by other rules. */
+struct member_objects {
+    struct member_list objects;
+    mf_val json;
+};
 
 struct member {
     const char *key;

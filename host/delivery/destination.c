@@ -844,6 +844,12 @@ void destination_status(struct destination *d, struct msg_destination *m,
                         const char **error)
 {
     memset(m, 0, sizeof *m);
+    for (size_t i = 0; i < d->lane_count; i++) {
+        int64_t oldest = lane_oldest_ms(d->lanes[i]);
+
+        if (oldest && (!m->oldest_ms || oldest < m->oldest_ms))
+            m->oldest_ms = oldest;
+    }
     m->state = d->paused                          ? DEST_PAUSED
                : d->failures >= BREAKER_FAILURES ? DEST_BACKING_OFF
                                                  : DEST_ACTIVE;

@@ -131,9 +131,9 @@ static void keep_fds(struct ipc *c, struct msghdr *m)
     }
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+/* One read and what it completes. False when there is nothing more now. */
+static bool read_some(struct ipc *c)
 {
-    struct ipc *c = arg;
     char control[CMSG_SPACE(sizeof(int) * IPC_FDS_MAX)];
     struct iovec v = { buf_room(&c->in, IPC_READ), IPC_READ };
     struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1,
@@ -141,18 +141,32 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
                         .msg_controllen = sizeof control };
     ssize_t n;
 
-    (void)what;
     ASSERT(v.iov_base);
-    n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
+    n = recvmsg(c->fd, &m, MSG_CMSG_CLOEXEC);
+    if (n < 0 && errno == EINTR)
+        return true;
+    if (n < 0 && errno == EAGAIN)
+        return false;
     if (n <= 0) {
         shut(c);
-        return;
+        return false;
     }
     keep_fds(c, &m);
     c->in.len += (size_t)n;
-    dispatch(c);
+    return dispatch(c);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    read_some(arg);
+}
+
+void ipc_drain(struct ipc *c)
+{
+    while (!c->dead && read_some(c))
+        ;
 }
 
 /* Writes what may go in one piece: up to the next message with a descriptor,

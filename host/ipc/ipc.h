@@ -36,6 +36,9 @@ void ipc_send(struct ipc *c, uint32_t type, const void *bytes, size_t len,
 size_t ipc_backlog(const struct ipc *c);
 /* Blocks until all is written or the peer is gone: for last words. */
 void ipc_flush(struct ipc *c);
+/* Hands out everything that has arrived already, without waiting: the last
+ * words of a peer that is gone. */
+void ipc_drain(struct ipc *c);
 /* A pair of connected close-on-exec sockets. */
 int ipc_pair(int out[2]);
 

@@ -127,6 +127,7 @@ struct msg_destination { /* about once a second, and at a change of state */
     uint32_t in_flight, waiting_retries, name_len, error_len;
     double concurrency_limit;
     int64_t error_ms;    /* when the last error was, 0: never */
+    int64_t oldest_ms;   /* Unix time of the oldest unsettled event, 0: none */
     uint64_t classes[6]; /* answers: 2xx 3xx 4xx 5xx none refused */
     uint64_t delivery_ns, deliveries; /* for the mean time of a request */
 };

@@ -21,6 +21,7 @@ struct lane {
     struct lane_event aside; /* head of the ring of those set aside */
     unsigned open_count, aside_count;
     struct counters counters;
+    int64_t last_ms; /* received_ms of the event read last */
     bool dirty;
 };
 
@@ -184,6 +185,23 @@ struct counters *lane_counters(struct lane *l)
     return &l->counters;
 }
 
+int64_t lane_oldest_ms(const struct lane *l)
+{
+    int64_t oldest = INT64_MAX;
+
+    for (int i = 0; i < 2; i++) {
+        const struct lane_event *head = i ? &l->aside : &l->open;
+
+        for (const struct lane_event *ev = head->next; ev != head;
+             ev = ev->next)
+            if (ev->received_ms && ev->received_ms < oldest)
+                oldest = ev->received_ms;
+    }
+    if (oldest == INT64_MAX && lane_has_more(l))
+        oldest = l->last_ms;
+    return oldest == INT64_MAX ? 0 : oldest;
+}
+
 /* ---- reading ---- */
 
 static int read_at(struct lane *l, struct journal_pos at,
@@ -251,6 +269,7 @@ enum lane_take lane_take(struct lane *l, struct lane_event **ev,
     case JOURNAL_RECORD:
         l->counters.accepted++;
         l->dirty = true;
+        l->last_ms = r->received_ms;
         *ev = event_new(l, journal_last(l->reader), r->received_ms);
         put_open(*ev);
         return LANE_EVENT;

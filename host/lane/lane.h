@@ -57,6 +57,9 @@ bool lane_has_more(const struct lane *l);
 unsigned lane_open_events(const struct lane *l);
 unsigned lane_aside_events(const struct lane *l);
 struct counters *lane_counters(struct lane *l);
+/* When the oldest event that is not settled was received (Unix ms; for one not
+ * read yet, when the one before it was), 0 if there is none. */
+int64_t lane_oldest_ms(const struct lane *l);
 
 enum lane_take lane_take(struct lane *l, struct lane_event **ev,
                          struct journal_record *r, struct err *e);

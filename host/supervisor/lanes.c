@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lanes.c - the cursors: what state.db says of them, what workers report.
+ *
+ * A worker sends retries and dead letters first and the lane's new state
+ * after them. They are kept until that state comes and then change state.db
+ * together: at no moment does the file hold a retry that is also counted, or
+ * a cursor past an event that nothing else knows of. */
+#include "supervisor/supervisor.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define WAITING_MAX (512u << 20) /* reports without their lane's state */
+
+static struct sup_lane *find(struct supervisor *s, uint32_t id)
+{
+    for (struct sup_lane *l = s->lanes; l; l = l->next)
+        if (l->id == id)
+            return l;
+    return NULL;
+}
+
+static struct sup_lane *add(struct supervisor *s, const struct state_lane *f)
+{
+    struct sup_lane *l = xcalloc(1, sizeof *l);
+
+    l->id = f->id;
+    l->source = f->source;
+    snprintf(l->source_name, sizeof l->source_name, "%s", f->source_name);
+    l->state.lane = f->id;
+    l->state.next = f->next;
+    l->state.counters = f->counters;
+    l->state.pending_count = f->pending_count;
+    l->pending = xcalloc(f->pending_count + 1, sizeof *l->pending);
+    if (f->pending_count)
+        memcpy(l->pending, f->pending, f->pending_count * sizeof *l->pending);
+    buf_init(&l->waiting, WAITING_MAX);
+    l->next = s->lanes;
+    s->lanes = l;
+    return l;
+}
+
+static void add_loaded(void *arg, const struct state_lane *f)
+{
+    add(arg, f);
+}
+
+int lanes_load(struct supervisor *s, struct err *e)
+{
+    return state_lanes(s->state, add_loaded, s, e);
+}
+
+struct sup_lane *lane_open(struct supervisor *s, const char *source,
+                           struct sup_destination *d, struct err *e)
+{
+    uint32_t number = state_source(s->state, source, e);
+    struct journal_pos start = { atomic_load(&s->head->durable) + 1, 0, 0 };
+    struct state_lane f;
+    struct sup_lane *l;
+    bool made;
+
+    if (number == 0 ||
+        state_lane_open(s->state, number, d->name, start, &f, &made, e) != 0)
+        return NULL;
+    l = find(s, f.id);
+    if (!l)
+        l = add(s, &f);
+    free(f.pending);
+    l->destination = d;
+    if (made)
+        log_info("new connection %s -> %s begins at event %llu", source,
+                 d->name, (unsigned long long)start.seq);
+    supervisor_state_changed(s);
+    return l;
+}
+
+void lanes_detach(struct supervisor *s, struct sup_destination *d)
+{
+    for (struct sup_lane *l = s->lanes; l; l = l->next)
+        if (l->destination == d)
+            l->destination = NULL;
+}
+
+/* ---- to a worker ---- */
+
+struct collect {
+    struct supervisor *s;
+    struct sup_lane *lane;
+    struct buf *to;
+    struct msg_retry_key *drop;
+    size_t drop_count, drop_cap;
+    uint32_t count;
+};
+
+static bool is_pending(const struct sup_lane *l, uint64_t seq)
+{
+    for (uint32_t i = 0; i < l->state.pending_count; i++)
+        if (l->pending[i].seq == seq)
+            return true;
+    return false;
+}
+
+/* An event that is listed as open begins anew with all its parts, so a retry
+ * of one of them must not be there besides. */
+static void add_retry(void *arg, const struct msg_retry *r, mf_str error)
+{
+    struct collect *c = arg;
+
+    if (!is_pending(c->lane, r->key.seq)) {
+        buf_add(c->to, r, sizeof *r);
+        buf_str(c->to, error);
+        c->count++;
+        return;
+    }
+    if (c->drop_count == c->drop_cap) {
+        c->drop_cap = c->drop_cap ? c->drop_cap * 2 : 16;
+        c->drop = xrealloc(c->drop, c->drop_cap * sizeof *c->drop);
+    }
+    c->drop[c->drop_count++] = r->key;
+}
+
+void lane_tell(struct supervisor *s, struct child *child, struct sup_lane *l)
+{
+    struct buf b;
+    struct collect c = { .s = s, .lane = l, .to = &b };
+    struct msg_lane m = { .lane = l->id,
+                          .source = l->source,
+                          .next = l->state.next,
+                          .counters = l->state.counters,
+                          .pending_count = l->state.pending_count,
+                          .paused = l->destination->paused };
+    struct err e;
+
+    buf_init(&b, IPC_MESSAGE_MAX);
+    buf_add(&b, &m, sizeof m);
+    buf_add(&b, l->pending, m.pending_count * sizeof *l->pending);
+    if (state_retries(s->state, l->id, add_retry, &c, &e) != 0)
+        supervisor_log_state_error(s, &e);
+    for (size_t i = 0; i < c.drop_count; i++)
+        if (state_retry_drop(s->state, &c.drop[i], &e) != 0)
+            supervisor_log_state_error(s, &e);
+    free(c.drop);
+    buf_puts(&b, l->destination->name);
+    m.retry_count = c.count;
+    m.destination_len = (uint32_t)strlen(l->destination->name);
+    ASSERT(!b.full);
+    memcpy(b.data, &m, sizeof m);
+    child_send(child, MSG_LANE, b.data, b.len, -1);
+    buf_deinit(&b);
+}
+
+/* ---- from a worker ---- */
+
+/* The next `len` bytes at *p, or false when there are fewer. */
+static bool cut(const char **p, const char *end, uint32_t len, mf_str *out)
+{
+    if ((size_t)(end - *p) < len)
+        return false;
+    *out = (mf_str){ *p, len };
+    *p += len;
+    return true;
+}
+
+static int apply_dead(struct supervisor *s, mf_str text, struct err *e)
+{
+    struct dead_letter d;
+    const char *p = text.ptr + sizeof d.m, *end = text.ptr + text.len;
+
+    memcpy(&d.m, text.ptr, sizeof d.m);
+    if (!cut(&p, end, d.m.error_len, &d.error) ||
+        !cut(&p, end, d.m.action_len, &d.action) ||
+        !cut(&p, end, d.m.message_id_len, &d.message_id) ||
+        !cut(&p, end, d.m.event_len, &d.event) ||
+        !cut(&p, end, d.m.request_len, &d.request) ||
+        !cut(&p, end, d.m.response_len, &d.response))
+        return err_set(e, "a worker sent a dead letter that is cut");
+    return state_dead_add(s->state, &d, e);
+}
+
+static int apply_retry(struct supervisor *s, mf_str text, struct err *e)
+{
+    struct msg_retry r;
+    const char *p = text.ptr + sizeof r;
+    mf_str error;
+
+    memcpy(&r, text.ptr, sizeof r);
+    if (!cut(&p, text.ptr + text.len, r.error_len, &error))
+        return err_set(e, "a worker sent a retry that is cut");
+    return state_retry_put(s->state, &r, error, e);
+}
+
+struct waiting { /* before each report kept in lane.waiting */
+    uint32_t type, len;
+};
+
+static void apply_waiting(struct supervisor *s, struct sup_lane *l)
+{
+    size_t at = 0;
+    struct err e;
+
+    while (at < l->waiting.len) {
+        struct waiting w;
+        mf_str text;
+        int rc;
+
+        memcpy(&w, l->waiting.data + at, sizeof w);
+        at += sizeof w;
+        text = (mf_str){ l->waiting.data + at, w.len };
+        at += w.len;
+        if (w.type == MSG_RETRY) {
+            rc = apply_retry(s, text, &e);
+        } else if (w.type == MSG_DEAD) {
+            rc = apply_dead(s, text, &e);
+        } else {
+            struct msg_retry_key k;
+
+            memcpy(&k, text.ptr, sizeof k);
+            rc = state_retry_drop(s->state, &k, &e);
+        }
+        if (rc != 0)
+            supervisor_log_state_error(s, &e);
+    }
+    buf_clear(&l->waiting);
+}
+
+static void on_lane_state(struct supervisor *s, struct sup_lane *l,
+                          mf_str text)
+{
+    struct msg_lane_state m;
+    struct err e;
+
+    memcpy(&m, text.ptr, sizeof m);
+    if (m.pending_count > 2 * LANE_PENDING_MAX ||
+        text.len != sizeof m + m.pending_count * sizeof *l->pending) {
+        log_error("a worker reported lane %u with %zu bytes; not taken", l->id,
+                  text.len);
+        return;
+    }
+    l->pending = xrealloc(l->pending,
+                          (m.pending_count + 1) * sizeof *l->pending);
+    memcpy(l->pending, text.ptr + sizeof m,
+           m.pending_count * sizeof *l->pending);
+    l->state = m;
+    apply_waiting(s, l);
+    if (state_lane_put(s->state, &l->state, l->pending, &e) != 0)
+        supervisor_log_state_error(s, &e);
+    supervisor_state_changed(s);
+}
+
+static void keep(struct sup_lane *l, uint32_t type, mf_str text)
+{
+    struct waiting w = { type, (uint32_t)text.len };
+
+    buf_add(&l->waiting, &w, sizeof w);
+    buf_str(&l->waiting, text);
+    ASSERT(!l->waiting.full);
+}
+
+void lanes_message(struct supervisor *s, const struct generation *from,
+                   uint32_t type, mf_str text)
+{
+    size_t least = type == MSG_LANE_STATE ? sizeof(struct msg_lane_state)
+                   : type == MSG_RETRY    ? sizeof(struct msg_retry)
+                   : type == MSG_DEAD     ? sizeof(struct msg_dead)
+                                          : sizeof(struct msg_retry_key);
+    struct sup_lane *l;
+    uint32_t id;
+
+    if (text.len < least) {
+        log_error("worker %s sent message %u with %zu bytes", from->group->key,
+                  type, text.len);
+        return;
+    }
+    memcpy(&id, text.ptr, sizeof id); /* every one of them begins with it */
+    l = find(s, id);
+    if (!l || (l->destination && l->destination->group != from->group)) {
+        log_error("worker %s speaks of lane %u, which is not its own",
+                  from->group->key, id);
+        return;
+    }
+    if (type == MSG_LANE_STATE)
+        on_lane_state(s, l, text);
+    else
+        keep(l, type, text);
+}
+
+void lanes_free(struct supervisor *s)
+{
+    while (s->lanes) {
+        struct sup_lane *l = s->lanes;
+
+        s->lanes = l->next;
+        free(l->pending);
+        buf_deinit(&l->waiting);
+        free(l);
+    }
+}

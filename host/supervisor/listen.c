@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * listen.c - the listening sockets, which belong to the supervisor: ingest may
+ * crash and come back, and nobody's connection is refused meanwhile. */
+#include "supervisor/supervisor.h"
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BACKLOG 4096
+
+static socklen_t to_sockaddr(const struct conf_address *a,
+                             struct sockaddr_storage *out)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+
+    memset(out, 0, sizeof *out);
+    if (!a->host) {
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons(a->port);
+        return sizeof *v6;
+    }
+    if (inet_pton(AF_INET, a->host, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(a->port);
+        return sizeof *v4;
+    }
+    ASSERT(inet_pton(AF_INET6, a->host, &v6->sin6_addr) == 1);
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(a->port);
+    return sizeof *v6;
+}
+
+static void bound_text(int fd, char *out, size_t size)
+{
+    struct sockaddr_storage a;
+    socklen_t len = sizeof a;
+    char host[INET6_ADDRSTRLEN];
+
+    getsockname(fd, (struct sockaddr *)&a, &len);
+    if (a.ss_family == AF_INET) {
+        struct sockaddr_in *v4 = (struct sockaddr_in *)&a;
+
+        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
+        snprintf(out, size, "%s:%u", host, ntohs(v4->sin_port));
+    } else {
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&a;
+
+        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
+        snprintf(out, size, "[%s]:%u", host, ntohs(v6->sin6_port));
+    }
+}
+
+static struct listener *open_listener(const struct conf_address *a,
+                                      struct err *e)
+{
+    struct sockaddr_storage addr;
+    socklen_t len = to_sockaddr(a, &addr);
+    int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                    0);
+    int one = 1, zero = 0;
+    struct listener *l;
+
+    if (fd < 0) {
+        err_sys(e, "%s: no socket", a->text);
+        return NULL;
+    }
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (!a->host)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
+    if (bind(fd, (struct sockaddr *)&addr, len) != 0 ||
+        listen(fd, BACKLOG) != 0) {
+        err_sys(e, "%s cannot be listened on", a->text);
+        close(fd);
+        return NULL;
+    }
+    l = xcalloc(1, sizeof *l);
+    l->fd = fd;
+    snprintf(l->configured, sizeof l->configured, "%s", a->text);
+    bound_text(fd, l->bound, sizeof l->bound);
+    return l;
+}
+
+static void tell(struct supervisor *s, const struct listener *l)
+{
+    if (s->ingest)
+        child_send(s->ingest, MSG_LISTEN, l->bound, strlen(l->bound), l->fd);
+}
+
+void listen_tell_ingest(struct supervisor *s)
+{
+    for (struct listener *l = s->listeners; l; l = l->next)
+        tell(s, l);
+}
+
+static void drop_unkept(struct supervisor *s)
+{
+    struct listener **at = &s->listeners;
+
+    while (*at) {
+        struct listener *l = *at;
+
+        if (l->keep) {
+            at = &l->next;
+            continue;
+        }
+        if (s->ingest)
+            child_send(s->ingest, MSG_UNLISTEN, l->bound, strlen(l->bound),
+                       -1);
+        log_info("no longer listening on %s", l->bound);
+        *at = l->next;
+        close(l->fd);
+        free(l);
+    }
+}
+
+static int keep_or_open(struct supervisor *s, const struct conf_address *a,
+                        struct err *e)
+{
+    struct listener *l;
+
+    for (l = s->listeners; l; l = l->next)
+        if (!l->keep && strcmp(l->configured, a->text) == 0) {
+            l->keep = true;
+            return 0;
+        }
+    l = open_listener(a, e);
+    if (!l)
+        return -1;
+    l->keep = true;
+    l->next = s->listeners;
+    s->listeners = l;
+    log_info("listening on %s", l->bound);
+    tell(s, l);
+    return 0;
+}
+
+int listen_update(struct supervisor *s, const struct config *c, struct err *e)
+{
+    int rc = 0;
+
+    for (struct listener *l = s->listeners; l; l = l->next)
+        l->keep = false;
+    for (size_t i = 0; i < c->ingest.listen.count; i++)
+        if (keep_or_open(s, &c->ingest.listen.list[i], e) != 0)
+            rc = -1;
+    if (rc != 0) /* rather one too many than none */
+        for (struct listener *l = s->listeners; l; l = l->next)
+            l->keep = true;
+    drop_unkept(s);
+    if (!s->admin_listener)
+        s->admin_listener = open_listener(&c->admin.listen, e);
+    if (!s->admin_listener)
+        return -1;
+    if (s->data_fd >= 0 && listen_write_addresses(s, e) != 0)
+        return -1;
+    return rc;
+}
+
+/* data_dir/run/addresses.json: what was really bound, for port 0 and for
+ * commands that look for the server. */
+int listen_write_addresses(struct supervisor *s, struct err *e)
+{
+    struct json_out w;
+    struct buf b;
+    int rc;
+
+    buf_init(&b, 65536);
+    json_out_init(&w, &b);
+    json_begin_object(&w);
+    json_key(&w, MF_STR("ingest"));
+    json_begin_array(&w);
+    for (struct listener *l = s->listeners; l; l = l->next)
+        json_str(&w, mf_cstr(l->bound));
+    json_end_array(&w);
+    json_kstr(&w, "admin", mf_cstr(s->admin_listener->bound));
+    json_kint(&w, "pid", getpid());
+    json_end_object(&w);
+    buf_char(&b, '\n');
+    rc = io_replace_file(s->data_fd, "run/addresses.json", b.data, b.len, 0644,
+                         e);
+    buf_deinit(&b);
+    return rc;
+}
+
+void listen_close(struct supervisor *s)
+{
+    while (s->listeners) {
+        struct listener *l = s->listeners;
+
+        s->listeners = l->next;
+        close(l->fd);
+        free(l);
+    }
+    if (s->admin_listener) {
+        close(s->admin_listener->fd);
+        free(s->admin_listener);
+        s->admin_listener = NULL;
+    }
+}

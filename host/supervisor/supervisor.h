@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * supervisor.h - the process that owns the others.
+ *
+ * It holds the listening sockets, the plugin store, state.db and the shared
+ * pages; it starts, watches, replaces and stops ingest, admin and a worker
+ * for each plugin in use; it changes all of that on reload. It never parses a
+ * byte from the network and never maps a plugin.
+ *
+ * supervisor.c   start, signals, stop
+ * listen.c       the sockets
+ * versions.c     which plugins there are, in which version
+ * groups.c       worker processes and their generations
+ * lanes.c        cursors and what workers report
+ * reload.c       from a configuration to the changes it means
+ * status.c       all of it as JSON */
+#ifndef SUPERVISOR_SUPERVISOR_H
+#define SUPERVISOR_SUPERVISOR_H
+
+#include "config/config.h"
+#include "plugin/manifest.h"
+#include "plugin/store.h"
+#include "state/state.h"
+#include "supervisor/child.h"
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define VERSIONS_MAX     1024  /* plugins in the directory */
+#define GROUPS_MAX       1024  /* worker processes */
+#define WAKERS_MAX       (2 * GROUPS_MAX)
+#define COMMIT_EVERY_MS  50    /* how old a change may be before state.db has it */
+#define READY_WITHIN_MS  20000 /* a worker that is not by then is refused */
+#define DRAIN_WITHIN_MS  15000 /* for a generation that is replaced */
+#define OUTCOMES_KEPT    32    /* reloads whose outcome can be asked for */
+
+/* A plugin as found in the directory. */
+struct version {
+    char slug[PLUGIN_SLUG];
+    char hash[IMAGE_HASH_TEXT];   /* the version in use, "" if none */
+    struct manifest *manifest;    /* of that */
+    char *problem;                /* why the file is not in use, or NULL */
+    bool present;                 /* the file is there */
+};
+
+enum destination_condition {
+    COND_STARTING,
+    COND_RUNNING,
+    COND_MISSING_PLUGIN,
+    COND_REFUSED,
+    COND_CRASHING
+};
+
+struct sup_lane {
+    struct sup_lane *next;
+    uint32_t id, source;
+    char source_name[72];
+    struct sup_destination *destination; /* NULL: detached */
+    struct msg_lane_state state;
+    struct journal_pos *pending;         /* state.pending_count of them */
+    struct buf waiting; /* reports that go with the next MSG_LANE_STATE */
+};
+
+struct sup_destination {
+    struct sup_destination *next;
+    char name[72], plugin[72];
+    char *spec;       /* what the worker is told, JSON; NULL: never valid */
+    char *sources;    /* names, one a line, of its connections */
+    bool isolate, paused;
+    enum destination_condition condition;
+    char *problem;    /* why it is refused or missing, or NULL */
+    struct msg_destination status;
+    char last_error[ERROR_TEXT_MAX + 1];
+    struct group *group;
+};
+
+/* A worker process and, while it is being replaced, the one after it. */
+struct generation {
+    struct child *child;
+    struct slot *slot;
+    int slot_fd, wake_fd;
+    uint32_t waker;   /* its number with ingest */
+    char *spec;       /* of the group, when it was started */
+    char hash[IMAGE_HASH_TEXT];
+    bool ready, draining, has_lanes;
+    struct event *timer; /* ready or drained by then */
+    struct group *group;
+};
+
+struct group {
+    struct group *next;
+    char key[160]; /* plugin, or plugin/destination */
+    char plugin[72];
+    char *spec;    /* what the worker should be running */
+    char *refused; /* spec text that a worker refused, so as not to loop */
+    struct generation *current, *coming;
+    struct restarts restarts;
+    struct event *restart;
+    struct supervisor *s;
+    bool wanted;   /* by the configuration */
+    char cause[64];/* why the last one ended */
+};
+
+struct listener {
+    struct listener *next;
+    char configured[128], bound[128];
+    int fd;
+    bool keep;
+};
+
+struct outcome_line {
+    char kind[16], name[72], change[12]; /* added replaced removed ... */
+    char *why;                           /* or NULL */
+};
+
+struct outcome {
+    uint64_t id;
+    bool done, failed;
+    int64_t began_ms, ended_ms;
+    struct outcome_line *lines;
+    size_t count, cap;
+};
+
+struct supervisor {
+    struct event_base *base;
+    char *config_path;
+    struct config *config;
+    struct state *state;
+    struct plugin_store *store;
+    int data_fd, journal_fd, head_fd, lock_fd;
+    struct journal_head *head;
+    uid_t uid;
+    gid_t gid;
+    int64_t started_ms;
+
+    struct child *ingest, *admin;
+    bool ingest_ready;
+    struct restarts ingest_restarts, admin_restarts;
+    struct event *ingest_restart, *admin_restart;
+    char *ingest_stats; /* JSON as last told, or NULL */
+    struct listener *listeners, *admin_listener;
+
+    struct plugin_files files; /* as the last scan found them */
+    struct version versions[VERSIONS_MAX];
+    size_t version_count;
+    struct sup_destination *destinations;
+    struct group *groups;
+    struct sup_lane *lanes;
+    bool wakers[WAKERS_MAX];
+
+    struct event *commit;
+    bool commit_failing;
+    struct event *signals[5];
+    struct event *watchdog, *stop_deadline;
+
+    struct outcome outcomes[OUTCOMES_KEPT];
+    uint64_t reloads; /* begun so far */
+    struct outcome *reloading; /* NULL: none */
+    bool reload_again, stopping, ingest_drained;
+    int exit_code;
+};
+
+/* Runs until told to stop. config was loaded without a fault and is taken
+ * over. */
+int supervisor_run(const char *config_path, struct config *config);
+
+/* ---- listen.c ---- */
+int listen_update(struct supervisor *s, const struct config *c,
+                  struct err *e);
+void listen_tell_ingest(struct supervisor *s);
+int listen_write_addresses(struct supervisor *s, struct err *e);
+void listen_close(struct supervisor *s);
+
+/* ---- versions.c ---- */
+/* Looks at the directory again and tells what changed. `fits` says whether the
+ * destinations there are can live with a manifest: NULL, or owned text on why
+ * not; then the version in use stays. force: refused contents too. */
+void versions_scan(struct supervisor *s, const char *dir, bool force,
+                   char *(*fits)(struct supervisor *s,
+                                 const struct manifest *m),
+                   struct outcome *o);
+struct version *version_find(struct supervisor *s, const char *slug);
+void versions_free(struct supervisor *s);
+
+/* ---- lanes.c ---- */
+int lanes_load(struct supervisor *s, struct err *e);
+/* The lane of a connection, made at the journal's head if it is new. */
+struct sup_lane *lane_open(struct supervisor *s, const char *source,
+                           struct sup_destination *d, struct err *e);
+void lanes_detach(struct supervisor *s, struct sup_destination *d);
+void lane_tell(struct supervisor *s, struct child *c, struct sup_lane *l);
+/* Messages of a worker about its lanes. */
+void lanes_message(struct supervisor *s, const struct generation *from,
+                   uint32_t type, mf_str text);
+void lanes_free(struct supervisor *s);
+
+/* ---- groups.c ---- */
+struct group *group_find(struct supervisor *s, const char *key, bool make);
+/* Starts, replaces or drains until what runs is what group->spec says. */
+void group_settle(struct group *g);
+/* Is everything as wanted, or given up? */
+bool group_is_settled(const struct group *g);
+void group_tell(struct group *g, enum message type, const void *bytes,
+                size_t len);
+void groups_stop(struct supervisor *s); /* drains all */
+bool groups_running(const struct supervisor *s);
+void groups_tell_ingest(struct supervisor *s);
+void groups_free(struct supervisor *s);
+
+/* ---- reload.c ---- */
+/* The number under which the outcome can be asked for. One at a time; more
+ * are coalesced into one that follows. */
+uint64_t reload_begin(struct supervisor *s, bool force);
+void reload_apply(struct supervisor *s, struct config *c, bool force,
+                  struct outcome *o);
+/* Called when a group settles. */
+void reload_check(struct supervisor *s);
+/* Configuration to ingest and admin, for instance after they restarted. */
+void reload_tell_children(struct supervisor *s);
+void outcome_add(struct outcome *o, const char *kind, const char *name,
+                 const char *change, const char *why);
+const struct outcome *outcome_find(const struct supervisor *s, uint64_t id);
+void outcomes_free(struct supervisor *s);
+
+/* ---- status.c ---- */
+void status_write(struct supervisor *s, struct buf *to);
+/* One question of the admin process; the answer is JSON with "status". */
+void status_answer(struct supervisor *s, mf_str question, struct buf *to);
+
+/* ---- supervisor.c ---- */
+void supervisor_state_changed(struct supervisor *s);
+void supervisor_log_state_error(struct supervisor *s, const struct err *e);
+void supervisor_notify(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -16,7 +16,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define DUPLICATES_MAX 20 /* told of one object */
+#define DUPLICATES_MAX 20  /* told of one object */
+#define QUOTED_KEY     100 /* bytes of a key in a message */
 
 /* ---- places ---- */
 
@@ -119,6 +120,15 @@ const char *conf_file_quote(const struct conf_file *f, mf_val v,
 
 /* ---- keys that stand twice ---- */
 
+/* The closing quote of the string that opens at i, in checked text. */
+static size_t string_end(const char *s, size_t i)
+{
+    for (i++; s[i] != '"'; i++)
+        if (s[i] == '\\')
+            i++;
+    return i;
+}
+
 struct key {
     mf_str name;
     const char *at; /* in the source */
@@ -141,13 +151,14 @@ static void tell_twice(const struct conf_file *f, struct faults *faults,
                        const struct key *first, const struct key *again)
 {
     struct place one = source_place(f, (size_t)(first->at - f->source));
-    struct place two = source_place(f, (size_t)(again->at - f->source));
+    size_t open = (size_t)(again->at - f->source);
+    size_t len = string_end(f->source, open) - open - 1;
 
-    faults_error(faults, two,
+    faults_error(faults, source_place(f, open),
                  "the key \"%.*s\" stands twice in this object, first at "
                  "%u:%u; remove one of them",
-                 (int)(again->name.len < 100 ? again->name.len : 100),
-                 again->name.ptr, one.line, one.column);
+                 (int)(len < QUOTED_KEY ? len : QUOTED_KEY), again->at + 1,
+                 one.line, one.column);
 }
 
 static void check_keys(const struct conf_file *f, mf_val v,
@@ -370,14 +381,6 @@ static void expand_string(struct expand *x, size_t from, size_t to)
             i++;
         }
     }
-}
-
-static size_t string_end(const char *s, size_t i)
-{
-    for (i++; s[i] != '"'; i++)
-        if (s[i] == '\\')
-            i++;
-    return i;
 }
 
 static bool is_key(const struct conf_file *f, size_t after)

@@ -109,8 +109,8 @@ static void keys(void **state)
           "concurrency, rate, order, ttl, timeout, batch_wait, endpoint, "
           "allow_private, isolate\n" },
         { DEST(",~\"ttl\":\"1h\",\n\"timeout\":\"1s\",~\"t\\u0074l\":\"2h\""),
-          "m.json:~2: the key \"ttl\" stands twice in this object, first at "
-          "~1; remove one of them\n" },
+          "m.json:~2: the key \"t\\u0074l\" stands twice in this object, first "
+          "at ~1; remove one of them\n" },
         { DEST(",\"settings\":{\"a\":{~\"x\":1,\n~\"x\":2}}"),
           "m.json:~2: the key \"x\" stands twice in this object, first at "
           "~1; remove one of them\n" },
@@ -205,6 +205,12 @@ static void types_and_ranges(void **state)
         { SOURCE("\"write_key\":\"k\",\"destinations\":~\"d\""),
           "m.json:~1: \"destinations\" cannot be the string \"d\"; write an "
           "array of names in double quotes\n" },
+        { SOURCE("\"write_key\":\"k\",\"destinations\":[~\"a\\u001b\"]"),
+          "m.json:~1: \"destinations\" cannot hold the string "
+          "\"a\\u001b\"; write an array of names in double quotes\n" },
+        { DEST(",\"filter\":~\"x\\u0000\""),
+          "m.json:~1: \"filter\" cannot be this string; write a condition "
+          "such as \"type = \\\"track\\\"\"\n" },
         { SOURCE("\"write_key\":\"k\",\"destinations\":[~{}]"),
           "m.json:~1: \"destinations\" cannot hold an object; write an "
           "array of names in double quotes\n" },
@@ -431,6 +437,26 @@ static void conditions_and_mappings_are_placed(void **state)
     }
 }
 
+static void entries_are_bounded(void **state)
+{
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 1 << 20);
+    buf_puts(&b, "{\"sources\":{");
+    for (int i = 0; i <= 5000; i++)
+        buf_printf(&b, "%s\n\"s%d\":{\"write_key\":\"k%d\"}", i ? "," : "", i,
+                   i);
+    buf_puts(&b, "}}");
+    buf_char(&b, 0);
+    assert_int_equal(fixture_load(b.data), -1);
+    assert_string_equal(fixture_told(),
+                        "m.json:5002:1: \"sources\" has more than 5000 "
+                        "entries; remove some\n");
+    assert_int_equal(fixture_config->sources.count, 5000);
+    buf_deinit(&b);
+}
+
 static void all_faults_are_told_in_order(void **state)
 {
     (void)state;
@@ -459,6 +485,7 @@ int main(void)
         cmocka_unit_test(files_must_be_there),
         cmocka_unit_test(subscriptions),
         cmocka_unit_test(conditions_and_mappings_are_placed),
+        cmocka_unit_test(entries_are_bounded),
         cmocka_unit_test(all_faults_are_told_in_order),
     };
 

@@ -352,7 +352,7 @@ static void write_objects(struct json_out *w, const struct member *m,
     json_end_array(w);
 }
 
-/* The name and the place of one entry; false when it is not to be read. */
+/* Whether the entry is to be read: its name is one, and new. */
 static bool entry_is_new(struct reader *r, const struct member *m,
                          mf_str name, mf_str raw_key, void *target)
 {
@@ -364,8 +364,8 @@ static bool entry_is_new(struct reader *r, const struct member *m,
         reader_fault(r, raw_key.ptr - 1,
                      "\"%.*s\" cannot be the name of %s; use 1 to %d of "
                      "letters, digits, _ . and -",
-                     (int)(name.len < 100 ? name.len : 100), name.ptr,
-                     s->what, CONFIG_NAME_MAX);
+                     (int)(raw_key.len < 100 ? raw_key.len : 100),
+                     raw_key.ptr, s->what, CONFIG_NAME_MAX);
         return false;
     }
     for (size_t i = 0; i < list->count; i++) {
@@ -403,6 +403,12 @@ static enum kind_read read_entries(struct reader *r, const struct member *m,
         mf_str name = json_unescape(raw, a);
         char *to = (char *)list->list + list->count * s->size;
 
+        if (list->count == ENTRIES_MAX) {
+            reader_fault(r, raw.ptr - 1,
+                         "\"%s\" has more than %d entries; remove some",
+                         m->key, ENTRIES_MAX);
+            break;
+        }
         if (!entry_is_new(r, m, name, raw, target))
             continue;
         if (e.type != MF_OBJECT) {

@@ -29,15 +29,25 @@ bool scalar_in_range(const struct member *m, double v)
     return (m->min == 0 && m->max == 0) || (v >= m->min && v <= m->max);
 }
 
+static bool has_controls(mf_str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if ((unsigned char)s.ptr[i] < 0x20 || s.ptr[i] == 0x7f)
+            return true;
+    return false;
+}
+
 const char *scalar_text(struct reader *r, const struct member *m, mf_val v)
 {
     struct arena *a = &r->c->private->arena;
+    bool fql;
     mf_str s;
 
     if (v.type != MF_STRING)
         return NULL;
     s = json_text(v, a);
-    if (s.len == 0 || memchr(s.ptr, 0, s.len) ||
+    fql = m->kind == KIND_FILTER || m->kind == KIND_SUBSCRIBE;
+    if (s.len == 0 || memchr(s.ptr, 0, s.len) || (!fql && has_controls(s)) ||
         !scalar_in_range(m, (double)s.len))
         return NULL;
     return arena_copy(a, s).ptr;

@@ -9,7 +9,8 @@
 bool scalar_in_range(const struct member *m, double v);
 bool scalar_is_name(const char *s);
 /* A copy that ends in NUL, or NULL when v is no string, empty, shorter or
- * longer than the table allows, or has a NUL inside. */
+ * longer than the table allows, or has control characters; conditions may
+ * have all of them but NUL. */
 const char *scalar_text(struct reader *r, const struct member *m, mf_val v);
 
 typedef enum kind_read scalar_reader(struct reader *r, const struct member *m,

@@ -21,6 +21,7 @@
 #define READS_PER_TURN 8
 #define GROW_AT_ONCE   (128u << 10) /* a declared length taken at its word */
 #define SWALLOW        16384
+#define CORK_MAX       65536 /* answers to pipelined requests, gathered */
 #define CONTINUE       "HTTP/1.1 100 Continue\r\n\r\n"
 
 enum step {
@@ -439,7 +440,7 @@ static bool wait_for_more(struct conn *c)
  * more bytes of a request, so that another read may be worth it. */
 static bool advance(struct conn *c)
 {
-    while (c->in && !c->writing) {
+    while (c->in && !c->writing && !c->broken) {
         enum step st = read_request(c);
 
         if (st == STEP_MORE) {
@@ -460,6 +461,8 @@ static bool advance(struct conn *c)
         }
         if (!settle(c))
             return false;
+        if (c->out.len > CORK_MAX)
+            http_out_flush(c);
     }
     return wait_for_more(c);
 }

@@ -9,8 +9,8 @@
 
 #include "base/io.h"
 #include "base/mem.h"
+#include "plugin/fixture.h"
 
-#include <elf.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <libgen.h>
@@ -25,157 +25,7 @@
 
 #include <cmocka.h>
 
-#define SIZE 8192
-
-#if defined(__x86_64__)
-#define MACHINE   EM_X86_64
-#define FOREIGN   EM_AARCH64
-#define IRELATIVE R_X86_64_IRELATIVE
-#else
-#define MACHINE   EM_AARCH64
-#define FOREIGN   EM_X86_64
-#define IRELATIVE R_AARCH64_IRELATIVE
-#endif
-
 #define MANIFEST "{\"slug\":\"fake\"}"
-
-/* Where the parts of the hand-made file stand. */
-enum {
-    AT_HEADERS = 64, AT_HASH = 0x300, AT_SYMBOLS = 0x340, AT_NAMES = 0x400,
-    AT_RELOCATIONS = 0x500, AT_NOTE = 0x580, AT_MANIFEST = 0x5A0,
-    AT_SECTION_NAMES = 0x600, AT_DYNAMIC = 0x1000, AT_SECTIONS = 0x1200
-};
-
-enum { LOAD_TEXT, LOAD_DATA, DYNAMIC, RELRO, STACK, SPARE, SEGMENTS };
-enum { SYM_NULL, SYM_IMPORT, SYM_EXPORT, SYM_SPARE, SYMBOLS };
-enum { SEC_NULL, SEC_NOTE, SEC_MANIFEST, SEC_NAMES, SECTIONS };
-enum {
-    TAG_HASH, TAG_SYMTAB, TAG_STRTAB, TAG_STRSZ, TAG_SYMENT, TAG_RELA,
-    TAG_RELASZ, TAG_NEEDED, TAG_SPARE, TAG_SPARE2, TAG_END, TAGS
-};
-
-struct fake {
-    _Alignas(16) char bytes[SIZE];
-    size_t len;
-    Elf64_Ehdr *head;
-    Elf64_Phdr *segment;
-    Elf64_Sym *symbol;
-    Elf64_Rela *relocation;
-    Elf64_Dyn *tag;
-    Elf64_Shdr *section;
-    uint32_t *note, *hash;
-    char *names;
-};
-
-#define NAMES                                                                  \
-    "\0memcpy\0mf_destination_v1\0libc.so.6\0libevil.so\0system\0"             \
-    "mf_destination_v2\0__asan_init\0other\0"
-#define NAME_IMPORT 1
-#define NAME_EXPORT 8
-#define NAME_LIBC   26
-#define NAME_EVIL   36
-#define NAME_SYSTEM 47
-#define NAME_V2     54
-#define NAME_ASAN   72
-#define NAME_OTHER  84
-
-static void make_tags(struct fake *f)
-{
-    const Elf64_Dyn tags[TAGS] = {
-        [TAG_HASH] = { DT_HASH, { AT_HASH } },
-        [TAG_SYMTAB] = { DT_SYMTAB, { AT_SYMBOLS } },
-        [TAG_STRTAB] = { DT_STRTAB, { AT_NAMES } },
-        [TAG_STRSZ] = { DT_STRSZ, { sizeof NAMES } },
-        [TAG_SYMENT] = { DT_SYMENT, { sizeof(Elf64_Sym) } },
-        [TAG_RELA] = { DT_RELA, { AT_RELOCATIONS } },
-        [TAG_RELASZ] = { DT_RELASZ, { sizeof(Elf64_Rela) } },
-        [TAG_NEEDED] = { DT_NEEDED, { NAME_LIBC } },
-        [TAG_SPARE] = { DT_SONAME, { NAME_OTHER } },
-        [TAG_SPARE2] = { DT_SONAME, { NAME_OTHER } },
-    };
-
-    memcpy(f->tag, tags, sizeof tags);
-}
-
-static void make_sections(struct fake *f)
-{
-    static const char names[] = "\0.note.manifold\0.manifold.manifest\0.names";
-
-    memcpy(f->bytes + AT_SECTION_NAMES, names, sizeof names);
-    f->section[SEC_NOTE] = (Elf64_Shdr){ .sh_name = 1, .sh_type = SHT_NOTE,
-                                         .sh_offset = AT_NOTE, .sh_size = 32 };
-    f->section[SEC_MANIFEST] =
-        (Elf64_Shdr){ .sh_name = 16, .sh_type = SHT_PROGBITS,
-                      .sh_offset = AT_MANIFEST,
-                      .sh_size = sizeof MANIFEST - 1 };
-    f->section[SEC_NAMES] =
-        (Elf64_Shdr){ .sh_name = 35, .sh_type = SHT_STRTAB,
-                      .sh_offset = AT_SECTION_NAMES, .sh_size = sizeof names };
-}
-
-static void make_segments(struct fake *f)
-{
-    f->segment[LOAD_TEXT] = (Elf64_Phdr){ .p_type = PT_LOAD,
-                                          .p_flags = PF_R | PF_X,
-                                          .p_filesz = 0x1000,
-                                          .p_memsz = 0x1000 };
-    f->segment[LOAD_DATA] =
-        (Elf64_Phdr){ .p_type = PT_LOAD, .p_flags = PF_R | PF_W,
-                      .p_offset = AT_DYNAMIC, .p_vaddr = AT_DYNAMIC,
-                      .p_filesz = 0x200, .p_memsz = 0x200 };
-    f->segment[DYNAMIC] = (Elf64_Phdr){ .p_type = PT_DYNAMIC,
-                                        .p_offset = AT_DYNAMIC,
-                                        .p_vaddr = AT_DYNAMIC,
-                                        .p_filesz = TAGS * sizeof(Elf64_Dyn),
-                                        .p_memsz = TAGS * sizeof(Elf64_Dyn) };
-    f->segment[RELRO] = f->segment[LOAD_DATA];
-    f->segment[RELRO].p_type = PT_GNU_RELRO;
-    f->segment[STACK] =
-        (Elf64_Phdr){ .p_type = PT_GNU_STACK, .p_flags = PF_R | PF_W };
-}
-
-static void make(struct fake *f)
-{
-    memset(f, 0, sizeof *f);
-    f->len = AT_SECTIONS + SECTIONS * sizeof(Elf64_Shdr);
-    f->head = (void *)f->bytes;
-    f->segment = (void *)(f->bytes + AT_HEADERS);
-    f->symbol = (void *)(f->bytes + AT_SYMBOLS);
-    f->relocation = (void *)(f->bytes + AT_RELOCATIONS);
-    f->tag = (void *)(f->bytes + AT_DYNAMIC);
-    f->section = (void *)(f->bytes + AT_SECTIONS);
-    f->note = (void *)(f->bytes + AT_NOTE);
-    f->hash = (void *)(f->bytes + AT_HASH);
-    f->names = f->bytes + AT_NAMES;
-    *f->head = (Elf64_Ehdr){
-        .e_ident = { 0x7F, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
-        .e_type = ET_DYN, .e_machine = MACHINE, .e_version = EV_CURRENT,
-        .e_phoff = AT_HEADERS, .e_shoff = AT_SECTIONS,
-        .e_ehsize = sizeof(Elf64_Ehdr), .e_phentsize = sizeof(Elf64_Phdr),
-        .e_phnum = SEGMENTS, .e_shentsize = sizeof(Elf64_Shdr),
-        .e_shnum = SECTIONS, .e_shstrndx = SEC_NAMES
-    };
-    memcpy(f->names, NAMES, sizeof NAMES);
-    f->hash[0] = 1;
-    f->hash[1] = SYMBOLS - 1; /* the spare one is not there */
-    f->symbol[SYM_IMPORT] =
-        (Elf64_Sym){ NAME_IMPORT, ELF64_ST_INFO(STB_GLOBAL, STT_FUNC), 0,
-                     SHN_UNDEF, 0, 0 };
-    f->symbol[SYM_EXPORT] =
-        (Elf64_Sym){ NAME_EXPORT, ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT), 0, 1,
-                     AT_DYNAMIC, 56 };
-    f->symbol[SYM_SPARE] =
-        (Elf64_Sym){ NAME_OTHER, ELF64_ST_INFO(STB_GLOBAL, STT_FUNC), 0, 1, 64,
-                     8 };
-    f->relocation[0].r_info = ELF64_R_INFO(SYM_IMPORT, 1);
-    memcpy(f->note, (const uint32_t[]){ 9, 8, 1 }, 12);
-    memcpy(f->note + 3, "manifold", 9);
-    f->note[6] = 1;
-    memcpy(f->bytes + AT_MANIFEST, MANIFEST, sizeof MANIFEST);
-    make_tags(f);
-    make_sections(f);
-    make_segments(f);
-}
 
 /* A copy on the heap of exactly that length, so that one byte too far is
  * seen by the sanitizer. */
@@ -211,7 +61,7 @@ static void test_right(void **state)
     struct err e;
 
     (void)state;
-    make(&f);
+    fake_make(&f, MANIFEST);
     if (judge(f.bytes, f.len, true, &i, &e) != 0)
         fail_msg("%s", e.text);
     assert_int_equal(i.abi_major, 1);
@@ -238,7 +88,7 @@ static void test_hash(void **state)
     FILE *p;
 
     (void)state;
-    make(&f);
+    fake_make(&f, MANIFEST);
     assert_true(fd >= 0);
     assert_int_equal(io_write_all(fd, f.bytes, f.len), 0);
     snprintf(command, sizeof command, "sha256sum %s", path);
@@ -267,7 +117,7 @@ static void zero_sections(struct fake *f)
 {
     memset(f->section, 0, SECTIONS * sizeof *f->section);
 }
-static void far_sections(struct fake *f) { f->head->e_shoff = SIZE * 9ull; }
+static void far_sections(struct fake *f) { f->head->e_shoff = FAKE_SIZE * 9ull; }
 static void wrapped_sections(struct fake *f) { f->head->e_shoff = -32; }
 static void far_section(struct fake *f)
 {
@@ -453,7 +303,7 @@ static void test_rules(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(rules); i++) {
-        make(&f);
+        fake_make(&f, MANIFEST);
         rules[i].spoil(&f);
         expect_refused(&f, rules[i].why);
     }
@@ -478,7 +328,7 @@ static void test_native(void **state)
     for (size_t k = 0; k < COUNT_OF(fine) + COUNT_OF(never); k++) {
         bool good = k < COUNT_OF(fine);
 
-        make(&f);
+        fake_make(&f, MANIFEST);
         memcpy(f.bytes + AT_MANIFEST, native, sizeof native);
         f.section[SEC_MANIFEST].sh_size = sizeof native - 1;
         (good ? fine[k] : never[k - COUNT_OF(fine)])(&f);
@@ -497,7 +347,7 @@ static void test_truncated(void **state)
     struct err e;
 
     (void)state;
-    make(&f);
+    fake_make(&f, MANIFEST);
     for (size_t len = 0; len < f.len; len++) {
         assert_int_equal(judge(f.bytes, len, true, &i, &e), -1);
         assert_non_null(strstr(e.text, "still being copied?"));
@@ -515,7 +365,7 @@ static void test_bent(void **state)
     struct err e;
 
     (void)state;
-    make(&f);
+    fake_make(&f, MANIFEST);
     for (size_t at = 0; at < f.len; at++)
         for (size_t k = 0; k < COUNT_OF(values); k++) {
             char was = f.bytes[at];
@@ -554,7 +404,7 @@ static ssize_t grow_then_read(int fd, void *to, size_t n, off_t at)
 {
     ssize_t got = io_real.pread(fd, to, n, at);
 
-    assert_int_equal(ftruncate(fd, SIZE), 0);
+    assert_int_equal(ftruncate(fd, FAKE_SIZE), 0);
     return got;
 }
 
@@ -578,7 +428,7 @@ static void test_changing(void **state)
     (void)state;
     assert_true(fd >= 0);
     for (size_t k = 0; k < COUNT_OF(ways); k++) {
-        make(&f);
+        fake_make(&f, MANIFEST);
         assert_int_equal(io_pwrite_all(fd, f.bytes, f.len, 0), 0);
         assert_int_equal(ftruncate(fd, (off_t)f.len), 0);
         io.pread = ways[k];

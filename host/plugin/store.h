@@ -59,6 +59,15 @@ int store_prune(struct plugin_store *s, const char *slug,
 
 /* ---- the plugins directory ---- */
 
+/* What a file looks like from outside: the same again means the same bytes. */
+struct plugin_stamp {
+    uint64_t device, inode, bytes;
+    struct timespec modified, changed;
+};
+
+bool plugin_stamp_same(const struct plugin_stamp *a,
+                       const struct plugin_stamp *b);
+
 struct plugin_file {
     char slug[PLUGIN_SLUG]; /* from the file's name */
     char *path;             /* with the directory */
@@ -70,8 +79,7 @@ struct plugin_file {
     uint32_t abi_major, abi_minor;
     char *manifest; /* text; NULL when refused */
     size_t manifest_len;
-    uint64_t device, inode, bytes;
-    struct timespec modified, changed;
+    struct plugin_stamp stamp;
 };
 
 struct plugin_files {

@@ -166,6 +166,7 @@ struct http_server {
     struct gunzip *gunzip; /* made at the first use */
     struct buf scratch;    /* an answer being put together */
     int64_t date_second;
+    int64_t warned; /* when accepting last failed for want of room */
     char date[DATE_TEXT];
     struct event sweep_ev, ready_ev, drain_ev;
     void (*done)(void *arg);

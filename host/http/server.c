@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define ACCEPTS_PER_TURN 64
+#define WARN_EVERY_MS    10000
 #define EVICT_LOOK       256 /* connections looked at for an idle one */
 
 /* How many connections one address has; gone at 0. */
@@ -217,6 +218,17 @@ static void take(struct http_server *s, int fd,
     c->req.peer = mf_cstr(c->peer_text);
 }
 
+static void warn_waiting(struct http_server *s, int why)
+{
+    int64_t now = clock_mono_ms();
+
+    if (s->warned && now - s->warned < WARN_EVERY_MS)
+        return;
+    s->warned = now;
+    log_warn("http: accept: %s; clients wait in the kernel's queue",
+             strerror(why));
+}
+
 /* False when this turn shall accept no more. */
 static bool accept_failed(struct http_server *s)
 {
@@ -233,7 +245,7 @@ static bool accept_failed(struct http_server *s)
         s->counters.accept_errors++;
         if (evict_idle(s))
             return true;
-        log_warn("http: accept: %s; waiting", strerror(errno));
+        warn_waiting(s, errno);
         pause_accepting(s);
         return false;
     default: /* errors of the new connection's own network */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define CASE_ARENA_BYTES (1u << 30)
+#define DELIVER_MS       10000
 #define NOW_DEFAULT      1787313600000 /* 2026-08-21T12:00:00Z */
 
 struct canned {
@@ -36,7 +37,7 @@ struct play {
     struct outcome error; /* status 0: none */
     struct outcome *results;
     size_t result_count;
-    bool is_batch, filtered;
+    bool is_batch, filtered, deliver;
     mf_val token;
     uint64_t uuids;
     const char *fault;
@@ -251,6 +252,10 @@ static void drive(struct play *p, struct call *c)
     const struct call_request *round[MF_REQUESTS_MAX];
     size_t n;
 
+    if (p->plugin->manifest->kind == PLUGIN_NATIVE) {
+        call_deliver(c, clock_ms() + DELIVER_MS);
+        return;
+    }
     call_start(c);
     do {
         for (n = 0; n < MF_REQUESTS_MAX && (round[n] = call_next(c)); n++)
@@ -343,13 +348,15 @@ static struct outcome send_one(struct play *p, unsigned sub, mf_val event,
     struct outcome o = { MF_SKIP, { "", 0 } };
     struct call *c;
 
-    if (is_native(p)) {
+    if (is_native(p))
         json_val(&p->pw, payload);
+    if (is_native(p) && !p->deliver) {
         o.status = MF_DELIVERED;
         return o;
     }
     for (unsigned attempt = 0; attempt < 2; attempt++) {
         c = call_new(p->instance, sub);
+        call_batch(c, false);
         call_add(c, event, payload);
         drive(p, c);
         o = outcome_of(p, c, 0);
@@ -427,6 +434,7 @@ static void send_batch(struct play *p, unsigned sub, mf_val *events,
 
     for (unsigned attempt = 0; n && attempt < 2; attempt++) {
         c = call_new(p->instance, sub);
+        call_batch(c, true);
         for (size_t k = 0; k < n; k++)
             call_add(c, events[k], payloads[k]);
         drive(p, c);
@@ -471,8 +479,9 @@ static void run_batch_of(struct play *p, unsigned sub, const bool *wanted)
                             arena_copy(&p->arena, mf_cstr(e.text)) });
             continue;
         }
-        if (is_native(p)) {
+        if (is_native(p))
             json_val(&p->pw, payloads[n]);
+        if (is_native(p) && !p->deliver) {
             note(p, at, (struct outcome){ MF_DELIVERED, { "", 0 } });
             continue;
         }
@@ -655,6 +664,7 @@ void case_run(struct plugin *plugin, mf_val input,
     json_out_init(&p.pw, &p.payloads);
     json_begin_array(&p.rw);
     json_begin_array(&p.pw);
+    p.deliver = o->deliver;
     run(&p, o);
     json_end_array(&p.rw);
     json_end_array(&p.pw);

@@ -22,7 +22,8 @@
 #define CASE_ROUNDS_MAX    MF_REQUESTS_MAX
 
 struct case_options {
-    bool fixed; /* clock, chance and UUIDs of the case, not of the day */
+    bool fixed;   /* clock, chance and UUIDs of the case, not of the day */
+    bool deliver; /* run a native plugin's deliver() for good */
 };
 
 /* input is an object of checked JSON. Writes one object. *fault is NULL, or

@@ -91,6 +91,7 @@ static struct call *call_make(struct instance *i, const struct subscription *s)
     c->pub.h = &host_table;
     c->instance = i;
     c->sub = s;
+    c->batch = s && s->batch_size > 1;
     c->mem = &c->arena;
     c->auth = i->auth;
     if (i->auth.type != MF_ABSENT)
@@ -102,6 +103,11 @@ static struct call *call_make(struct instance *i, const struct subscription *s)
 struct call *call_new(struct instance *i, unsigned subscription)
 {
     return call_make(i, subscription_of(i, subscription));
+}
+
+void call_batch(struct call *c, bool on)
+{
+    c->batch = on;
 }
 
 struct call *call_special(struct instance *i, const char *slug, mf_val event)
@@ -600,24 +606,24 @@ static void drain_refused(struct call *c)
 
 /* ---- public ---- */
 
-static void perform(struct call *c, uint32_t base, uint32_t count)
+static bool batches(const struct call *c)
 {
-    bool batch = count > 1 || (c->sub->batch_request && c->event_count > 1);
+    if (!c->sub->code)
+        return c->sub->batch_request && (c->batch || !c->sub->request);
+    return c->sub->code->perform_batch && (c->batch || !c->sub->code->perform);
+}
+
+static void perform(struct call *c, uint32_t base, uint32_t count, bool batch)
+{
     int32_t rc = MF_OK;
 
     c->scope = (struct scope){ base, count };
     c->first_new = c->request_count;
     if (!c->sub->code)
-        rc = declared_perform(c, batch && c->sub->batch_request
-                                     ? c->sub->batch_request
-                                     : c->sub->request,
-                              batch);
-    else if (c->sub->code->perform_batch && c->event_count > 1)
-        rc = run(c, STEP_BATCH, NULL, NULL);
-    else if (c->sub->code->perform)
-        rc = run(c, STEP_PERFORM, NULL, NULL);
+        rc = declared_perform(c, batch ? c->sub->batch_request
+                                       : c->sub->request, batch);
     else
-        rc = run(c, STEP_BATCH, NULL, NULL);
+        rc = run(c, batch ? STEP_BATCH : STEP_PERFORM, NULL, NULL);
     if (c->overflowed)
         return;
     if (rc != MF_OK && !c->failed) {
@@ -630,22 +636,15 @@ static void perform(struct call *c, uint32_t base, uint32_t count)
         settle_left(c, base + k, "the plugin neither sent nor settled it");
 }
 
-static bool batches(const struct call *c)
-{
-    if (!c->sub->code)
-        return c->sub->batch_request != NULL;
-    return c->sub->code->perform_batch != NULL;
-}
-
 void call_start(struct call *c)
 {
     ASSERT(c->sub && c->event_count);
     c->now = c->instance->fixed ? c->instance->fixed_now : clock_ms();
-    if (c->event_count > 1 && !batches(c))
-        for (uint32_t k = 0; k < c->event_count && !c->overflowed; k++)
-            perform(c, k, 1);
+    if (batches(c))
+        perform(c, 0, c->event_count, true);
     else
-        perform(c, 0, c->event_count);
+        for (uint32_t k = 0; k < c->event_count && !c->overflowed; k++)
+            perform(c, k, 1, false);
     drain_refused(c);
 }
 

@@ -5,8 +5,6 @@
  * URL, headers, query and body. */
 #include "plugin/inner.h"
 
-#define METHOD_DEFAULT MF_STR("POST")
-
 /* The payloads of a batch as one array. */
 static mf_val payloads(struct call *c)
 {
@@ -120,7 +118,7 @@ int declared_perform(struct call *c, const struct declared_request *d,
         return MF_INVALID;
     }
     method = json_text(json_get(v, MF_STR("method")), &c->in);
-    r = request_new(c, method.len ? method : METHOD_DEFAULT,
+    r = request_new(c, method,
                     json_text(json_get(v, MF_STR("url")), &c->in));
     add_headers(r, json_get(v, MF_STR("headers")));
     add_pairs(r, json_get(v, MF_STR("query")), request_query);

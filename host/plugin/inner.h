@@ -197,7 +197,7 @@ struct call {
     int64_t retry_after_ms;
     int32_t failed; /* what mf_fail() was told, 0: it was not called */
     mf_str failed_message;
-    bool may_jump, overflowed;
+    bool batch, may_jump, overflowed;
     jmp_buf jump;
 
     mf_val token;      /* of refreshAccessToken */

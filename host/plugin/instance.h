@@ -152,6 +152,9 @@ struct call_result {
 /* A call for one subscription. Everything of it lives in its own arena and
  * goes with call_free(). */
 struct call *call_new(struct instance *i, unsigned subscription);
+/* Whether it is performed as a batch, be it of one event. Without this: where
+ * the subscription batches. */
+void call_batch(struct call *c, bool on);
 /* A call of one of the special actions (testAuthentication, onDelete,
  * refreshAccessToken); NULL if the plugin has no such. */
 struct call *call_special(struct instance *i, const char *slug, mf_val event);

@@ -104,8 +104,7 @@ struct writer *request_body(struct request *r, const char *content_type)
 
 void request_form(struct request *r, mf_str name, mf_str value)
 {
-    struct buf *b = &request_body(r, "application/x-www-form-urlencoded;"
-                                     "charset=UTF-8")->buf;
+    struct buf *b = &request_body(r, "application/x-www-form-urlencoded")->buf;
 
     if (b->len)
         buf_char(b, '&');

@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "base/redact.h"
 #include "delivery/destination.h"
-#include "delivery/jail.h"
+#include "ipc/jail.h"
 #include "ipc/ipc.h"
 #include "plugin/image.h"
 

@@ -414,6 +414,20 @@ int http_server_listen(struct http_server *s, int listen_fd)
     return 0;
 }
 
+void http_server_unlisten(struct http_server *s, int listen_fd)
+{
+    for (unsigned i = 0; i < s->listener_count; i++) {
+        struct listener *l = s->listeners[i];
+
+        if (event_get_fd(&l->ev) != listen_fd)
+            continue;
+        event_del(&l->ev);
+        s->listeners[i] = s->listeners[--s->listener_count];
+        free(l);
+        return;
+    }
+}
+
 void http_server_stop_accepting(struct http_server *s)
 {
     if (s->accepting && !s->paused)

@@ -85,6 +85,8 @@ struct http_server *http_server_new(struct event_base *base,
  * Any number up to HTTP_LISTENERS_MAX. */
 #define HTTP_LISTENERS_MAX 64
 int http_server_listen(struct http_server *s, int listen_fd);
+/* No more connections from there; those that are open stay. */
+void http_server_unlisten(struct http_server *s, int listen_fd);
 void http_server_stop_accepting(struct http_server *s);
 /* Stops accepting, closes idle connections and streams, lets requests finish
  * with "Connection: close", and calls done once nobody is left or the time is

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * jail.h - what a process gives up before it touches what others made. */
-#ifndef DELIVERY_JAIL_H
-#define DELIVERY_JAIL_H
+#ifndef IPC_JAIL_H
+#define IPC_JAIL_H
 
 #include "base/err.h"
 

@@ -6,7 +6,7 @@
  * calls that turn a bug into a foothold (running programs, tracing, mounting,
  * kernel interfaces, listening). What must stay open is what libcurl, the
  * resolver and OpenSSL use. */
-#include "delivery/jail.h"
+#include "ipc/jail.h"
 
 #include "base/mem.h"
 

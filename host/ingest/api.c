@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * api.c - see api.h.
+ *
+ * What clients make of an answer decides it: a success is exactly 200 with a
+ * JSON object, a permanent refusal is 400, the one status on which every SDK
+ * gives up, overload is 429 or 503 with Retry-After, and nothing redirects.
+ * Every refusal carries success, code, message and error. */
+#include "ingest/api.h"
+
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "base/text.h"
+#include "ingest/event.h"
+#include "json/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define EVENT_DEPTH_MAX JSON_DEPTH_MAX
+#define ANSWER_MAX      (256u << 10)
+#define EVENT_ROOM      (1u << 20)  /* normalised: grows a little */
+#define REQUEST_ARENA   (64u << 20)
+
+struct waiter {
+    struct waiter *next;
+    struct http_request *r;
+    uint64_t seq;  /* its last event */
+    mf_str answer; /* owned when it has rejections, else empty */
+};
+
+struct refusal {
+    int status;
+    const char *code, *message;
+    int retry_after; /* seconds, 0: none */
+};
+
+/* ---- answers ---- */
+
+/* ACAO on every answer: without it a browser sees a network error and sends
+ * the event again. */
+static mf_str cors(struct api *a, struct http_request *r, int retry_after)
+{
+    mf_str origin = http_header(r, HTTP_ORIGIN);
+    mf_str base = { "", 0 };
+
+    if (origin.ptr)
+        base = arena_printf(&a->arena,
+                            "Access-Control-Allow-Origin: %.*s\r\n"
+                            "Access-Control-Allow-Credentials: true\r\n"
+                            "Access-Control-Expose-Headers: Retry-After, "
+                            "X-RateLimit-Reset\r\n"
+                            "Vary: Origin\r\n",
+                            (int)origin.len, origin.ptr);
+    if (retry_after)
+        base = arena_printf(&a->arena,
+                            "%.*sRetry-After: %d\r\n"
+                            "X-RateLimit-Reset: %d\r\n",
+                            (int)base.len, base.ptr, retry_after, retry_after);
+    return base;
+}
+
+static void refuse(struct api *a, struct http_request *r,
+                   const struct refusal *f)
+{
+    struct json_out w;
+
+    buf_clear(&a->answer);
+    json_out_init(&w, &a->answer);
+    json_begin_object(&w);
+    json_kbool(&w, "success", false);
+    json_kstr(&w, "code", mf_cstr(f->code));
+    json_kstr(&w, "message", mf_cstr(f->message));
+    json_kstr(&w, "error", mf_cstr(f->message));
+    json_end_object(&w);
+    if (f->retry_after)
+        a->overloads++;
+    else
+        a->bad_requests++;
+    http_reply(r, f->status, "application/json", cors(a, r, f->retry_after),
+               buf_view(&a->answer));
+}
+
+static void accept_now(struct api *a, struct http_request *r, mf_str body)
+{
+    a->answered++;
+    http_reply(r, 200, "application/json", cors(a, r, 0),
+               body.len ? body : MF_STR("{\"success\":true}"));
+}
+
+static const struct refusal busy = {
+    429, "overloaded", "the journal is behind; send it again later",
+    RETRY_AFTER_BUSY
+};
+static const struct refusal full = {
+    503, "disk_full", "there is no room for events now; send it again later",
+    RETRY_AFTER_FULL
+};
+static const struct refusal failed = {
+    503, "journal_failed",
+    "the event could not be made durable; send it again later",
+    RETRY_AFTER_BUSY
+};
+
+static const struct refusal *refusal_of(enum journal_state s)
+{
+    return s == JOURNAL_BUSY ? &busy : s == JOURNAL_FULL ? &full : &failed;
+}
+
+/* ---- waiting for the disk ---- */
+
+static void wait_for(struct api *a, struct http_request *r, uint64_t seq,
+                     mf_str answer)
+{
+    struct waiter *w = a->idle;
+
+    if (w)
+        a->idle = w->next;
+    else
+        w = xmalloc(sizeof *w);
+    w->next = NULL;
+    w->r = r;
+    w->seq = seq;
+    w->answer = (mf_str){ "", 0 };
+    if (answer.len)
+        w->answer = (mf_str){ xstrndup(answer.ptr, answer.len), answer.len };
+    if (a->last)
+        a->last->next = w;
+    else
+        a->first = w;
+    a->last = w;
+}
+
+static void release(struct api *a, struct waiter *w)
+{
+    if (w->answer.len)
+        free((char *)(uintptr_t)w->answer.ptr);
+    w->next = a->idle;
+    a->idle = w;
+}
+
+void api_on_durable(struct api *a)
+{
+    uint64_t lost = journal_failed_from(a->journal);
+    uint64_t durable = atomic_load_explicit(&a->head->durable,
+                                            memory_order_acquire);
+
+    while (a->first && (a->first->seq <= durable ||
+                        (lost && a->first->seq >= lost))) {
+        struct waiter *w = a->first;
+
+        a->first = w->next;
+        if (!a->first)
+            a->last = NULL;
+        arena_reset(&a->arena);
+        if (w->seq <= durable)
+            accept_now(a, w->r, w->answer);
+        else
+            refuse(a, w->r, &failed);
+        release(a, w);
+    }
+}
+
+/* ---- write keys ---- */
+
+static mf_str basic_key(struct api *a, mf_str header)
+{
+    struct buf b;
+    mf_str user;
+    char *colon;
+
+    if (header.len < 6 ||
+        !str_ieq((mf_str){ header.ptr, 6 }, MF_STR("basic ")))
+        return (mf_str){ NULL, 0 };
+    buf_init(&b, 4096);
+    user = str_trim((mf_str){ header.ptr + 6, header.len - 6 });
+    if (!base64_decode(&b, user) || b.full) {
+        buf_deinit(&b);
+        return (mf_str){ NULL, 0 };
+    }
+    user = arena_copy(&a->arena, buf_view(&b));
+    buf_deinit(&b);
+    colon = user.len ? memchr(user.ptr, ':', user.len) : NULL;
+    if (colon)
+        user.len = (size_t)(colon - user.ptr);
+    return user;
+}
+
+static struct source *source_of(struct api *a, struct http_request *r,
+                                mf_val body)
+{
+    mf_val key = json_get(body, MF_STR("writeKey"));
+    mf_str header = basic_key(a, http_header(r, HTTP_AUTHORIZATION));
+    struct source *s = NULL;
+
+    if (header.len)
+        s = keys_find(&a->keys, header);
+    if (!s && key.type == MF_STRING)
+        s = keys_find(&a->keys, json_text(key, &a->arena));
+    return s;
+}
+
+/* ---- events ---- */
+
+/* Two independent 64-bit hashes of (source, messageId), for look-up and not
+ * against an adversary: murmur's finalizer over two seeds of crc and FNV. */
+static void hash_id(uint32_t source, mf_str id, unsigned char out[16])
+{
+    uint64_t h[2] = { 14695981039346656037u ^ source, 0 };
+
+    for (size_t i = 0; i < id.len; i++)
+        h[0] = (h[0] ^ (unsigned char)id.ptr[i]) * 1099511628211u;
+    h[1] = (uint64_t)crc32c(source, id.ptr, id.len) << 32 ^ h[0] ^ id.len;
+    for (int k = 0; k < 2; k++) {
+        h[k] ^= h[k] >> 33;
+        h[k] *= 0xff51afd7ed558ccdu;
+        h[k] ^= h[k] >> 33;
+        h[k] *= 0xc4ceb9fe1a85ec53u;
+        h[k] ^= h[k] >> 33;
+    }
+    memcpy(out, h, 16);
+}
+
+static enum journal_state keep(struct api *a, struct source *s,
+                               int64_t received_ms, mf_str id, uint64_t *seq)
+{
+    struct journal_record rec = { .source = s->id,
+                                  .received_ms = received_ms,
+                                  .payload = buf_view(&a->event) };
+    enum journal_state state;
+
+    hash_id(s->id, id, rec.id_hash);
+    state = journal_append(a->journal, &rec);
+    if (state == JOURNAL_OK) {
+        *seq = rec.seq;
+        s->received++;
+        s->bytes += rec.payload.len;
+    }
+    return state;
+}
+
+static void on_single(struct api *a, struct http_request *r, struct source *s,
+                      mf_val body, struct event_envelope *env)
+{
+    struct event_fault fault;
+    struct refusal refusal = { 400, NULL, NULL, 0 };
+    enum journal_state state;
+    uint64_t seq = 0;
+    mf_str id;
+
+    if (r->body.len > a->keys.max_event_bytes) {
+        source_reject(s, "payload_too_large");
+        refusal.code = "payload_too_large";
+        refusal.message = "Exceed payload limit";
+        refuse(a, r, &refusal);
+        return;
+    }
+    buf_clear(&a->event);
+    if (event_normalise(body, env, &a->event, &id, &a->arena, &fault) != 0) {
+        source_reject(s, fault.code);
+        refusal.code = fault.code;
+        refusal.message = fault.message;
+        refuse(a, r, &refusal);
+        return;
+    }
+    state = keep(a, s, env->received_ms, id, &seq);
+    if (state != JOURNAL_OK) {
+        refuse(a, r, refusal_of(state));
+        return;
+    }
+    journal_flush(a->journal);
+    wait_for(a, r, seq, (mf_str){ "", 0 });
+}
+
+static void add_rejection(struct json_out *w, bool *any, size_t index,
+                          const char *code)
+{
+    if (!*any) {
+        json_begin_object(w);
+        json_kbool(w, "success", true);
+        json_key(w, MF_STR("rejected"));
+        json_begin_array(w);
+        *any = true;
+    }
+    json_begin_object(w);
+    json_kint(w, "index", (int64_t)index);
+    json_kstr(w, "code", mf_cstr(code));
+    json_end_object(w);
+}
+
+/* Takes each event of the batch by itself. Returns what stopped it. */
+static enum journal_state keep_batch(struct api *a, struct source *s,
+                                     mf_val batch, struct event_envelope *env,
+                                     uint64_t *seq, bool *any)
+{
+    struct json_out w;
+    mf_iter it = { { 0 } };
+    mf_str key, id;
+    mf_val event;
+
+    buf_clear(&a->answer);
+    json_out_init(&w, &a->answer);
+    for (size_t i = 0; json_next(batch, &it, &key, &event); i++) {
+        struct event_fault fault = { "payload_too_large",
+                                     "Exceed payload limit" };
+        struct source *own = s;
+        enum journal_state state;
+        mf_val own_key = json_get(event, MF_STR("writeKey"));
+
+        if (!s && own_key.type == MF_STRING)
+            own = keys_find(&a->keys, json_text(own_key, &a->arena));
+        buf_clear(&a->event);
+        if (!own) {
+            add_rejection(&w, any, i, "invalid_write_key");
+            continue;
+        }
+        if (event.len > a->keys.max_event_bytes ||
+            event_normalise(event, env, &a->event, &id, &a->arena, &fault) !=
+                0) {
+            source_reject(own, fault.code);
+            if (a->refused)
+                a->refused(a->arg, own, fault.code,
+                           (mf_str){ event.raw, event.len });
+            add_rejection(&w, any, i, fault.code);
+            continue;
+        }
+        state = keep(a, own, env->received_ms, id, seq);
+        if (state != JOURNAL_OK)
+            return state;
+    }
+    if (*any) {
+        json_end_array(&w);
+        json_end_object(&w);
+    }
+    return JOURNAL_OK;
+}
+
+static bool batch_has_key(struct api *a, mf_val batch)
+{
+    mf_val first = json_at(batch, 0);
+    mf_val key = json_get(first, MF_STR("writeKey"));
+
+    return key.type == MF_STRING &&
+           keys_find(&a->keys, json_text(key, &a->arena)) != NULL;
+}
+
+static void on_batch(struct api *a, struct http_request *r, struct source *s,
+                     mf_val body, struct event_envelope *env)
+{
+    static const struct refusal no_batch = {
+        400, "batch_not_array", "a batch needs an array named batch", 0
+    };
+    static const struct refusal too_many = {
+        400, "too_many_events", "a batch may hold 2500 events at the most", 0
+    };
+    static const struct refusal too_large = { 400, "payload_too_large",
+                                              "Exceed payload limit", 0 };
+    mf_val batch = json_get(body, MF_STR("batch"));
+    const struct refusal *wrong = NULL;
+    enum journal_state state;
+    uint64_t seq = 0;
+    bool any = false;
+
+    if (r->body.len > a->keys.max_batch_bytes)
+        wrong = &too_large;
+    else if (batch.type != MF_ARRAY)
+        wrong = &no_batch;
+    else if (json_count(batch) > BATCH_EVENTS_MAX)
+        wrong = &too_many;
+    if (wrong) {
+        if (s)
+            source_reject(s, wrong->code);
+        refuse(a, r, wrong);
+        return;
+    }
+    env->context = json_get(body, MF_STR("context"));
+    env->integrations = json_get(body, MF_STR("integrations"));
+    env->sent_at = json_get(body, MF_STR("sentAt"));
+    state = keep_batch(a, s, batch, env, &seq, &any);
+    journal_flush(a->journal);
+    if (state != JOURNAL_OK)
+        refuse(a, r, refusal_of(state)); /* all of it comes again */
+    else if (seq == 0)
+        accept_now(a, r, any ? buf_view(&a->answer) : (mf_str){ "", 0 });
+    else
+        wait_for(a, r, seq, any ? buf_view(&a->answer) : (mf_str){ "", 0 });
+}
+
+/* ---- routes ---- */
+
+enum route { ROUTE_NONE, ROUTE_EVENT, ROUTE_BATCH, ROUTE_METRICS,
+             ROUTE_SETTINGS, ROUTE_HEALTH };
+
+static enum route route_of(mf_str path, int *type, mf_str *key)
+{
+    static const char letters[EVENT_TYPES] = { 't', 'i', 'p', 's', 'g', 'a' };
+    mf_str projects = MF_STR("/projects/"), settings = MF_STR("/settings");
+
+    if (mf_eq(path, MF_STR("/health")) || mf_eq(path, MF_STR("/healthz")))
+        return ROUTE_HEALTH;
+    if (str_starts(path, MF_STR("/v1/"))) {
+        path.ptr += 3;
+        path.len -= 3;
+    }
+    if (path.len > 1 && path.ptr[path.len - 1] == '/')
+        path.len--;
+    if (str_starts(path, projects) && str_ends(path, settings) &&
+        path.len > projects.len + settings.len) {
+        *key = (mf_str){ path.ptr + projects.len,
+                         path.len - projects.len - settings.len };
+        return ROUTE_SETTINGS;
+    }
+    path.ptr++;
+    path.len--;
+    *type = path.len == 1 ? -1 : event_type_named(path);
+    for (int i = 0; path.len == 1 && i < EVENT_TYPES; i++)
+        if (*path.ptr == letters[i])
+            *type = i;
+    if (*type >= 0)
+        return ROUTE_EVENT;
+    if (mf_eq(path, MF_STR("batch")) || mf_eq(path, MF_STR("b")) ||
+        mf_eq(path, MF_STR("import")))
+        return ROUTE_BATCH;
+    if (mf_eq(path, MF_STR("m")))
+        return ROUTE_METRICS;
+    return ROUTE_NONE;
+}
+
+static void on_preflight(struct api *a, struct http_request *r)
+{
+    mf_str asked = http_header(r, HTTP_ACCESS_CONTROL_REQUEST_HEADERS);
+    mf_str origin = http_header(r, HTTP_ORIGIN), headers;
+
+    if (!asked.ptr)
+        asked = MF_STR("authorization, content-type, x-retry-count");
+    if (!origin.ptr)
+        origin = MF_STR("*");
+    headers = arena_printf(&a->arena,
+                           "Access-Control-Allow-Origin: %.*s\r\n"
+                           "Access-Control-Allow-Credentials: true\r\n"
+                           "Access-Control-Allow-Methods: POST, GET, "
+                           "OPTIONS\r\n"
+                           "Access-Control-Allow-Headers: %.*s\r\n"
+                           "Access-Control-Max-Age: 86400\r\n"
+                           "Vary: Origin\r\n",
+                           (int)origin.len, origin.ptr, (int)asked.len,
+                           asked.ptr);
+    http_reply(r, 200, "application/json", headers, MF_STR("{}"));
+}
+
+/* What an unmodified browser SDK reads before it sends anything. */
+static void on_settings(struct api *a, struct http_request *r, mf_str key)
+{
+    static const struct refusal unknown = {
+        404, "invalid_write_key", "there is no source of that write key", 0
+    };
+    mf_str host = http_header(r, HTTP_HOST);
+    struct json_out w;
+
+    if (!keys_find(&a->keys, key)) {
+        refuse(a, r, &unknown);
+        return;
+    }
+    buf_clear(&a->answer);
+    json_out_init(&w, &a->answer);
+    json_begin_object(&w);
+    json_key(&w, MF_STR("integrations"));
+    json_begin_object(&w);
+    json_key(&w, MF_STR("Segment.io"));
+    json_begin_object(&w);
+    json_kstr(&w, "apiKey", key);
+    json_kstr(&w, "apiHost",
+              arena_printf(&a->arena, "%.*s/v1", (int)host.len,
+                           host.ptr ? host.ptr : ""));
+    json_kstr(&w, "protocol", MF_STR("http"));
+    json_end_object(&w);
+    json_end_object(&w);
+    json_key(&w, MF_STR("plan"));
+    buf_puts(&a->answer,
+             "{\"track\":{\"__default\":{\"enabled\":true,\"integrations\":"
+             "{}}},\"identify\":{\"__default\":{\"enabled\":true}},\"group\":"
+             "{\"__default\":{\"enabled\":true}}}");
+    buf_puts(&a->answer, ",\"metrics\":{\"sampleRate\":0},"
+                         "\"analyticsNextEnabled\":true}");
+    http_reply(r, 200, "application/json", cors(a, r, 0),
+               buf_view(&a->answer));
+}
+
+static void on_post(struct api *a, struct http_request *r, enum route route,
+                    int type)
+{
+    struct event_envelope env = { .type = route == ROUTE_EVENT ? type : -1,
+                                  .received_ms = clock_ms() };
+    struct refusal f = { 400, NULL, NULL, 0 };
+    struct json_fault fault;
+    struct source *s;
+    mf_val body;
+
+    if (r->fault == HTTP_OVERLOADED) {
+        refuse(a, r, &busy);
+        return;
+    }
+    if (r->fault) {
+        f.code = http_fault_code(r->fault);
+        f.message = r->fault == HTTP_TOO_LARGE ? "Exceed payload limit"
+                                               : r->fault_text;
+        refuse(a, r, &f);
+        return;
+    }
+    if (json_check(r->body, EVENT_DEPTH_MAX, &fault) != 0) {
+        unsigned line, column;
+
+        json_place(r->body, fault.offset, &line, &column);
+        f.code = "invalid_json";
+        f.message = arena_printf(&a->arena,
+                                 "the body is not JSON: line %u, column %u: "
+                                 "%s",
+                                 line, column, fault.what)
+                        .ptr;
+        refuse(a, r, &f);
+        return;
+    }
+    body = json_root(r->body);
+    s = source_of(a, r, body);
+    if (!s && !(route == ROUTE_BATCH &&
+                batch_has_key(a, json_get(body, MF_STR("batch"))))) {
+        a->unknown_keys++;
+        f.code = "invalid_write_key";
+        f.message = "no source has this write key; send it as the user of "
+                    "Basic authorization or as writeKey in the body";
+        refuse(a, r, &f);
+        return;
+    }
+    time_iso(env.received_ms, env.received_text);
+    if (route == ROUTE_EVENT)
+        on_single(a, r, s, body, &env);
+    else
+        on_batch(a, r, s, body, &env);
+}
+
+void api_request(struct http_request *r, void *api)
+{
+    static const struct refusal unknown = {
+        404, "not_found", "there is nothing at this path", 0
+    };
+    static const struct refusal method = {
+        405, "method_not_allowed", "events are sent with POST", 0
+    };
+    struct api *a = api;
+    mf_str key = { "", 0 };
+    int type = -1;
+    enum route route;
+
+    arena_reset(&a->arena);
+    route = route_of(r->path, &type, &key);
+    if (mf_eq(r->method, MF_STR("OPTIONS")))
+        on_preflight(a, r);
+    else if (route == ROUTE_NONE)
+        refuse(a, r, &unknown);
+    else if (route == ROUTE_HEALTH)
+        http_reply(r, 200, "application/json", cors(a, r, 0),
+                   MF_STR("{\"success\":true}"));
+    else if (route == ROUTE_SETTINGS)
+        on_settings(a, r, key);
+    else if (!mf_eq(r->method, MF_STR("POST")))
+        refuse(a, r, &method);
+    else if (route == ROUTE_METRICS)
+        accept_now(a, r, (mf_str){ "", 0 });
+    else
+        on_post(a, r, route, type);
+}
+
+void api_init(struct api *a)
+{
+    memset(a, 0, sizeof *a);
+    arena_init(&a->arena, REQUEST_ARENA);
+    buf_init(&a->event, EVENT_ROOM);
+    buf_init(&a->answer, ANSWER_MAX);
+}
+
+void api_deinit(struct api *a)
+{
+    while (a->first) {
+        struct waiter *w = a->first;
+
+        a->first = w->next;
+        release(a, w);
+    }
+    while (a->idle) {
+        struct waiter *w = a->idle;
+
+        a->idle = w->next;
+        free(w);
+    }
+    keys_deinit(&a->keys);
+    arena_deinit(&a->arena);
+    buf_deinit(&a->event);
+    buf_deinit(&a->answer);
+}

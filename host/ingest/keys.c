@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * keys.c - see keys.h. */
+#include "ingest/keys.h"
+
+#include "json/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t hash_of(mf_str s) /* FNV-1a */
+{
+    uint64_t h = 14695981039346656037u;
+
+    for (size_t i = 0; i < s.len; i++)
+        h = (h ^ (unsigned char)s.ptr[i]) * 1099511628211u;
+    return h;
+}
+
+static void free_sources(struct source *s, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        free(s[i].name);
+        free(s[i].write_key);
+    }
+    free(s);
+}
+
+void keys_deinit(struct keys *k)
+{
+    free_sources(k->sources, k->count);
+    free(k->table);
+    memset(k, 0, sizeof *k);
+}
+
+static int64_t number_of(mf_val o, const char *key)
+{
+    int64_t v = 0;
+
+    json_integer(json_get(o, mf_cstr(key)), &v);
+    return v;
+}
+
+static void make_table(struct keys *k)
+{
+    uint32_t size = 16;
+
+    while (size < k->count * 2)
+        size *= 2;
+    free(k->table);
+    k->table = xcalloc(size, sizeof *k->table);
+    k->mask = size - 1;
+    for (uint32_t i = 0; i < k->count; i++) {
+        uint64_t at = k->sources[i].hash & k->mask;
+
+        while (k->table[at])
+            at = (at + 1) & k->mask;
+        k->table[at] = i + 1;
+    }
+}
+
+static void keep_counters(struct source *to, const struct keys *old)
+{
+    for (uint32_t i = 0; i < old->count; i++)
+        if (old->sources[i].id == to->id) {
+            to->received = old->sources[i].received;
+            to->bytes = old->sources[i].bytes;
+            memcpy(to->rejected, old->sources[i].rejected,
+                   sizeof to->rejected);
+        }
+}
+
+int keys_update(struct keys *k, mf_str json, struct err *e)
+{
+    struct keys new = { 0 };
+    mf_iter it = { { 0 } };
+    mf_val root, list, o;
+    struct arena a;
+    mf_str key;
+
+    if (json_check(json, JSON_DEPTH_MAX, NULL) != 0)
+        return err_set(e, "the configuration of ingest is not JSON");
+    root = json_root(json);
+    new.max_event_bytes = (uint64_t)number_of(root, "max_event_bytes");
+    new.max_batch_bytes = (uint64_t)number_of(root, "max_batch_bytes");
+    new.dedupe_window_ms = number_of(root, "dedupe_window_ms");
+    new.retention_ms = number_of(root, "retention_ms");
+    new.max_bytes = (uint64_t)number_of(root, "max_bytes");
+    list = json_get(root, MF_STR("sources"));
+    new.sources = xcalloc(json_count(list) + 1, sizeof *new.sources);
+    arena_init(&a, 64 << 20);
+    while (json_next(list, &it, &key, &o)) {
+        struct source *s = &new.sources[new.count++];
+        mf_str name = json_text(json_get(o, MF_STR("name")), &a);
+        mf_str secret = json_text(json_get(o, MF_STR("write_key")), &a);
+
+        s->id = (uint32_t)number_of(o, "id");
+        s->name = xstrndup(name.ptr, name.len);
+        s->write_key = xstrndup(secret.ptr, secret.len);
+        s->hash = hash_of(secret);
+        keep_counters(s, k);
+    }
+    arena_deinit(&a);
+    make_table(&new);
+    keys_deinit(k);
+    *k = new;
+    return 0;
+}
+
+struct source *keys_find(struct keys *k, mf_str write_key)
+{
+    uint64_t h = hash_of(write_key);
+
+    if (!k->table)
+        return NULL;
+    for (uint64_t at = h & k->mask; k->table[at]; at = (at + 1) & k->mask) {
+        struct source *s = &k->sources[k->table[at] - 1];
+
+        if (s->hash == h && mf_eq(mf_cstr(s->write_key), write_key))
+            return s;
+    }
+    return NULL;
+}
+
+void source_reject(struct source *s, const char *code)
+{
+    for (size_t i = 0; i < REJECT_CODES_MAX; i++) {
+        struct reject_count *c = &s->rejected[i];
+
+        if (!c->code)
+            c->code = code;
+        if (strcmp(c->code, code) == 0) {
+            c->n++;
+            return;
+        }
+    }
+}

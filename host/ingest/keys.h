@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * keys.h - what ingest is configured with: sources by write key, limits. */
+#ifndef INGEST_KEYS_H
+#define INGEST_KEYS_H
+
+#include "base/err.h"
+
+#include <manifold/types.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define REJECT_CODES_MAX 32 /* different codes counted for a source */
+
+struct reject_count {
+    const char *code; /* a literal */
+    uint64_t n;
+};
+
+struct source {
+    uint32_t id;
+    char *name, *write_key;
+    uint64_t hash;
+    uint64_t received, bytes;
+    struct reject_count rejected[REJECT_CODES_MAX];
+};
+
+struct keys {
+    struct source *sources;
+    uint32_t count, mask;
+    uint32_t *table; /* index + 1 by hash, open addressing */
+    uint64_t max_event_bytes, max_batch_bytes;
+    int64_t dedupe_window_ms, retention_ms;
+    uint64_t max_bytes;
+};
+
+/* Replaces what is there; counters of sources that stay are kept. */
+int keys_update(struct keys *k, mf_str json, struct err *e);
+void keys_deinit(struct keys *k);
+struct source *keys_find(struct keys *k, mf_str write_key);
+void source_reject(struct source *s, const char *code);
+
+#endif

@@ -399,6 +399,17 @@ static int32_t import_one(const void *self, mf_call *c, const mf_event *e)
     return import_batch(self, c, &e, 1);
 }
 
+/* A final refusal of the whole request, in Mixpanel's words. */
+static int32_t refuse_all(mf_call *c, const mf_request *r, int32_t status,
+                          mf_val why)
+{
+    if (status / 100 != 4 || status == 408 || status == 429 || !mf_given(why))
+        return MF_OK;
+    for (uint32_t k = 0; mf_covered(r, k) != MF_ALL; k++)
+        mf_result(c, mf_covered(r, k), status, mf_text(c, why));
+    return status;
+}
+
 /* With failed_records in the answer all others were taken. */
 static int32_t import_judge(const void *self, mf_call *c, const mf_request *r,
                             const mf_response *a)
@@ -411,7 +422,8 @@ static int32_t import_judge(const void *self, mf_call *c, const mf_request *r,
 
     (void)self;
     if (mf_status(a) != 400 || !mf_next(c, failed, &it, &key, &record))
-        return MF_OK;
+        return refuse_all(c, r, mf_status(a),
+                          mf_get(c, mf_answer_json(a), "error"));
     mf_step(r, &state);
     at = state;
     do {

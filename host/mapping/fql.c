@@ -203,6 +203,8 @@ void fql_view_init(struct fql_view *view, mf_val event)
 
     memset(view, 0, sizeof *view);
     view->event = event;
+    if (event.type != MF_OBJECT)
+        return;
     while (json_next(event, &it, &key, &v)) {
         enum fql_root root = root_of(key);
 

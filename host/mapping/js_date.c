@@ -39,7 +39,7 @@ static bool digits(mf_str s, size_t *i, size_t least, size_t n)
 
 static void maybe(mf_str s, size_t *i, const char *set)
 {
-    if (*i < s.len && strchr(set, s.ptr[*i]))
+    if (*i < s.len && s.ptr[*i] && strchr(set, s.ptr[*i]))
         ++*i;
 }
 

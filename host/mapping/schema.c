@@ -28,7 +28,7 @@ struct place {
 };
 
 struct run {
-    /* Objects hold values that hold objects: the way back up the file. */
+    /* Objects hold values that hold objects: the way down the file. */
     bool (*put_object)(struct run *r, const struct schema_object *o, mf_val v,
                        const struct place *p, mf_str label);
     struct arena *a;

@@ -166,7 +166,8 @@ static bool cut(const char **p, const char *end, uint32_t len, mf_str *out)
     return true;
 }
 
-static int apply_dead(struct supervisor *s, mf_str text, struct err *e)
+static int apply_dead(struct supervisor *s, struct sup_lane *l, mf_str text,
+                      struct err *e)
 {
     struct dead_letter d;
     const char *p = text.ptr + sizeof d.m, *end = text.ptr + text.len;
@@ -179,6 +180,8 @@ static int apply_dead(struct supervisor *s, mf_str text, struct err *e)
         !cut(&p, end, d.m.request_len, &d.request) ||
         !cut(&p, end, d.m.response_len, &d.response))
         return err_set(e, "a worker sent a dead letter that is cut");
+    if (l->destination && d.m.reason < DEAD_REASONS)
+        l->destination->dead_reasons[d.m.reason]++;
     return state_dead_add(s->state, &d, e);
 }
 
@@ -215,7 +218,7 @@ static void apply_waiting(struct supervisor *s, struct sup_lane *l)
         if (w.type == MSG_RETRY) {
             rc = apply_retry(s, text, &e);
         } else if (w.type == MSG_DEAD) {
-            rc = apply_dead(s, text, &e);
+            rc = apply_dead(s, l, text, &e);
         } else {
             struct msg_retry_key k;
 

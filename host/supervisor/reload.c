@@ -547,6 +547,10 @@ void reload_check(struct supervisor *s)
     s->reloading = NULL;
     o->done = true;
     o->ended_ms = clock_ms();
+    if (o->failed)
+        s->reloads_refused++;
+    else
+        s->reloads_ok++;
     log_info("reload %llu: %s", (unsigned long long)o->id,
              o->failed ? "done, but something was refused" : "done");
     supervisor_notify("READY=1\nSTATUS=reload %llu %s",

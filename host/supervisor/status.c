@@ -14,6 +14,10 @@
 #define ANSWER_ARENA (1u << 20)
 #define DEAD_PAGE    100
 
+static const char *const dead_reasons[DEAD_REASONS] = {
+    "rejected", "expired", "mapping", "plugin", "gone"
+};
+
 /* ---- status ---- */
 
 static const char *state_text(const struct sup_destination *d)
@@ -130,6 +134,13 @@ static void write_destination(struct supervisor *s, struct json_out *w,
         json_kval(w, "last_error", JSON_NULL);
     json_kint(w, "last_error_ms", d->status.error_ms);
     write_answers(w, &d->status);
+    json_key(w, MF_STR("dead_reasons"));
+    json_begin_object(w);
+    for (size_t i = 0; i < DEAD_REASONS; i++) {
+        json_key(w, mf_cstr(dead_reasons[i]));
+        json_int(w, (int64_t)d->dead_reasons[i]);
+    }
+    json_end_object(w);
     if (d->group) {
         json_kint(w, "worker_restarts", (int64_t)d->group->restarts.total);
         json_kstr(w, "worker_last_end", mf_cstr(d->group->cause));
@@ -216,6 +227,17 @@ void status_write(struct supervisor *s, struct buf *to)
     json_kint(&w, "uptime_seconds", (clock_mono_ms() - s->started_ms) / 1000);
     json_kint(&w, "reloads", (int64_t)s->reloads);
     json_kbool(&w, "reloading", s->reloading != NULL);
+    json_key(&w, MF_STR("reload_outcomes"));
+    json_begin_array(&w);
+    json_begin_object(&w);
+    json_kstr(&w, "name", MF_STR("reload"));
+    json_key(&w, MF_STR("outcomes"));
+    json_begin_object(&w);
+    json_kint(&w, "ok", (int64_t)s->reloads_ok);
+    json_kint(&w, "refused", (int64_t)s->reloads_refused);
+    json_end_object(&w);
+    json_end_object(&w);
+    json_end_array(&w);
     json_kint(&w, "ingest_restarts", (int64_t)s->ingest_restarts.total);
     write_journal(s, &w);
     json_key(&w, MF_STR("ingest"));
@@ -295,9 +317,6 @@ static void answer_outcome(struct json_out *w, const struct outcome *o)
 
 static void write_dead(void *arg, const struct dead_letter *d)
 {
-    static const char *const reasons[DEAD_REASONS] = {
-        "rejected", "expired", "mapping", "plugin", "gone"
-    };
     struct json_out *w = arg;
 
     json_begin_object(w);
@@ -306,7 +325,7 @@ static void write_dead(void *arg, const struct dead_letter *d)
     json_kstr(w, "message_id", d->message_id);
     json_kstr(w, "action", d->action);
     json_kstr(w, "reason",
-              mf_cstr(d->m.reason < DEAD_REASONS ? reasons[d->m.reason]
+              mf_cstr(d->m.reason < DEAD_REASONS ? dead_reasons[d->m.reason]
                                                  : "unknown"));
     json_kint(w, "result", d->m.status);
     json_kstr(w, "error", d->error);

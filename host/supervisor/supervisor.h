@@ -71,6 +71,7 @@ struct sup_destination {
     enum destination_condition condition;
     char *problem;    /* why it is refused or missing, or NULL */
     struct msg_destination status;
+    uint64_t dead_reasons[DEAD_REASONS]; /* since the start */
     char last_error[ERROR_TEXT_MAX + 1];
     struct group *group;
 };
@@ -156,6 +157,7 @@ struct supervisor {
 
     struct outcome outcomes[OUTCOMES_KEPT];
     uint64_t reloads; /* begun so far */
+    uint64_t reloads_ok, reloads_refused;
     struct outcome *reloading; /* NULL: none */
     bool reload_again, stopping, ingest_drained;
     int exit_code;

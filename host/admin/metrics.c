@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * metrics.c - see metrics.h. Every metric is a row of a table: where its
+ * values stand in the status, and what its labels are. */
+#include "admin/metrics.h"
+
+#include "base/mem.h"
+#include "json/json.h"
+
+#include <string.h>
+
+#define METRICS_ARENA (4u << 20)
+
+enum over { OVER_ONE, OVER_DESTINATIONS, OVER_LANES, OVER_SOURCES };
+
+static const struct metric {
+    const char *name, *type, *help;
+    enum over over;
+    const char *path; /* member, or object.member */
+} metrics[] = {
+    { "events_received_total", "counter", "Events accepted by a source.",
+      OVER_SOURCES, "received" },
+    { "events_delivered_total", "counter", "Events a destination took.",
+      OVER_DESTINATIONS, "delivered" },
+    { "events_filtered_total", "counter",
+      "Events that were not meant for a destination.", OVER_DESTINATIONS,
+      "filtered" },
+    { "delivery_retries_total", "counter", "Attempts after the first.",
+      OVER_DESTINATIONS, "retries" },
+    { "delivery_seconds_sum", "counter", "Time spent in requests.",
+      OVER_DESTINATIONS, "request_seconds_sum" },
+    { "delivery_seconds_count", "counter", "Requests made.",
+      OVER_DESTINATIONS, "requests" },
+    { "in_flight", "gauge", "Calls under way.", OVER_DESTINATIONS,
+      "in_flight" },
+    { "concurrency_limit", "gauge", "The most calls at a time.",
+      OVER_DESTINATIONS, "concurrency_limit" },
+    { "oldest_pending_seconds", "gauge",
+      "Age of the oldest event that is not settled.", OVER_DESTINATIONS,
+      "oldest_pending_seconds" },
+    { "lane_pending", "gauge", "Events of a connection not settled yet.",
+      OVER_LANES, "pending" },
+    { "journal_bytes", "gauge", "Size of the journal.", OVER_ONE,
+      "journal.bytes" },
+    { "journal_commits_total", "counter", "Group commits.", OVER_ONE,
+      "journal.commits" },
+    { "journal_commit_seconds_total", "counter", "Time spent in them.",
+      OVER_ONE, "journal.commit_seconds_sum" },
+    { "reloads_begun_total", "counter", "Reloads since the start.", OVER_ONE,
+      "reloads" },
+    { "ingest_restarts_total", "counter", "Times ingest had to be restarted.",
+      OVER_ONE, "ingest_restarts" },
+};
+
+static void label(struct buf *to, mf_str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] == '\n') {
+            buf_puts(to, "\\n");
+            continue;
+        }
+        if (s.ptr[i] == '"' || s.ptr[i] == '\\')
+            buf_char(to, '\\');
+        buf_char(to, s.ptr[i]);
+    }
+}
+
+static void head(struct buf *to, const char *name, const char *type,
+                 const char *help)
+{
+    buf_printf(to, "# HELP manifold_%s %s\n# TYPE manifold_%s %s\n", name,
+               help, name, type);
+}
+
+/* name{key="value",...}; pairs end in NULL. */
+static void begin_row(struct buf *to, const char *name, struct arena *a,
+                      mf_val of, const char *const *keys)
+{
+    const char *between = "{";
+
+    buf_printf(to, "manifold_%s", name);
+    for (; *keys; keys += 2) {
+        buf_printf(to, "%s%s=\"", between, keys[0]);
+        label(to, json_text(json_get(of, mf_cstr(keys[1])), a));
+        buf_char(to, '"');
+        between = ",";
+    }
+    if (*between == ',')
+        buf_char(to, '}');
+}
+
+static void value(struct buf *to, mf_val v)
+{
+    buf_char(to, ' ');
+    if (v.type == MF_NUMBER)
+        buf_add(to, v.raw, v.len);
+    else
+        buf_char(to, '0');
+    buf_char(to, '\n');
+}
+
+static mf_val by_path(mf_val v, const char *path)
+{
+    const char *dot = strchr(path, '.');
+
+    if (!dot)
+        return json_get(v, mf_cstr(path));
+    return json_get(json_get(v, (mf_str){ path, (size_t)(dot - path) }),
+                    mf_cstr(dot + 1));
+}
+
+static void write_metric(const struct metric *m, mf_val status, struct buf *to,
+                         struct arena *a)
+{
+    static const char *const none[] = { NULL };
+    static const char *const destination[] = { "destination", "name", NULL };
+    static const char *const source[] = { "source", "name", NULL };
+    static const char *const lane[] = { "source", "source", "destination",
+                                        "destination", NULL };
+    mf_val list = { NULL, 0, MF_ABSENT }, o;
+    const char *const *keys = none;
+    mf_iter it = { { 0 } };
+    mf_str key;
+
+    head(to, m->name, m->type, m->help);
+    switch (m->over) {
+    case OVER_ONE:
+        begin_row(to, m->name, a, status, none);
+        value(to, by_path(status, m->path));
+        return;
+    case OVER_DESTINATIONS:
+        list = json_get(status, MF_STR("destinations"));
+        keys = destination;
+        break;
+    case OVER_LANES:
+        list = json_get(status, MF_STR("lanes"));
+        keys = lane;
+        break;
+    case OVER_SOURCES:
+        list = by_path(status, "ingest.sources");
+        keys = source;
+        break;
+    }
+    while (json_next(list, &it, &key, &o)) {
+        begin_row(to, m->name, a, o, keys);
+        value(to, by_path(o, m->path));
+    }
+}
+
+/* One row for each member of an object of counters inside each element. */
+static void write_by(const char *name, const char *help, mf_val list,
+                     const char *object, const char *own, const char *other,
+                     struct buf *to, struct arena *a)
+{
+    mf_iter it = { { 0 } };
+    mf_str key, k;
+    mf_val o, n;
+
+    head(to, name, "counter", help);
+    while (json_next(list, &it, &key, &o)) {
+        mf_iter inner = { { 0 } };
+
+        while (json_next(json_get(o, mf_cstr(object)), &inner, &k, &n)) {
+            buf_printf(to, "manifold_%s{%s=\"", name, own);
+            label(to, json_text(json_get(o, MF_STR("name")), a));
+            buf_printf(to, "\",%s=\"", other);
+            label(to, k);
+            buf_puts(to, "\"}");
+            value(to, n);
+        }
+    }
+}
+
+static void write_infos(mf_val status, struct buf *to, struct arena *a)
+{
+    static const char *const build[] = { "version", "version", NULL };
+    static const char *const plugin[] = { "slug", "slug",  "version",
+                                          "version", "abi", "abi", NULL };
+    mf_iter it = { { 0 } };
+    mf_str key;
+    mf_val o;
+
+    head(to, "build_info", "gauge", "The program's version.");
+    begin_row(to, "build_info", a, status, build);
+    buf_puts(to, " 1\n");
+    head(to, "plugin_info", "gauge", "Plugins in the directory.");
+    while (json_next(json_get(status, MF_STR("plugins")), &it, &key, &o)) {
+        begin_row(to, "plugin_info", a, o, plugin);
+        buf_puts(to, " 1\n");
+    }
+    head(to, "worker_restarts_total", "counter",
+         "Workers that ended without being asked to.");
+    it = (mf_iter){ { 0 } };
+    while (json_next(json_get(status, MF_STR("destinations")), &it, &key,
+                     &o)) {
+        static const char *const keys[] = { "plugin", "plugin", "destination",
+                                            "name", "cause",
+                                            "worker_last_end", NULL };
+
+        begin_row(to, "worker_restarts_total", a, o, keys);
+        value(to, json_get(o, MF_STR("worker_restarts")));
+    }
+}
+
+void metrics_write(mf_val status, struct buf *to)
+{
+    mf_val destinations = json_get(status, MF_STR("destinations"));
+    struct arena a;
+
+    arena_init(&a, METRICS_ARENA);
+    for (size_t i = 0; i < COUNT_OF(metrics); i++)
+        write_metric(&metrics[i], status, to, &a);
+    write_by("events_dead_total", "Events a destination will never take.",
+             destinations, "dead_reasons", "destination", "reason", to, &a);
+    write_by("delivery_attempts_total", "Requests made, by what came back.",
+             destinations, "answers", "destination", "class", to, &a);
+    write_by("events_rejected_total", "Events refused at the door.",
+             by_path(status, "ingest.sources"), "rejected", "source", "code",
+             to, &a);
+    write_by("reloads_total", "Reloads, by how they ended.",
+             json_get(status, MF_STR("reload_outcomes")), "outcomes", "kind",
+             "outcome", to, &a);
+    write_infos(status, to, &a);
+    arena_deinit(&a);
+}

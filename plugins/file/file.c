@@ -204,7 +204,7 @@ static int open_locked(struct file *f, struct stat *at)
         if (f->fd < 0 || flock(f->fd, LOCK_EX) != 0 || fstat(f->fd, at) != 0)
             return -1;
         if (!S_ISREG(at->st_mode)) {
-            errno = EINVAL;
+            errno = ENOTSUP;
             return -1;
         }
         if (stat(f->path, &named) != 0 || named.st_ino != at->st_ino ||

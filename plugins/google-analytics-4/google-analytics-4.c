@@ -2,8 +2,8 @@
  *
  * google-analytics-4.c - events for the GA4 Measurement Protocol.
  *
- * API: https://developers.google.com/analytics/devguides/collection/protocol/ga4
- * (read 2026-11-23). Google answers 204 to anything well-formed and drops in
+ * API: developers.google.com/analytics/devguides/collection/protocol/ga4 (read
+ * 2026-11-23). Google answers 204 to anything well-formed and drops in
  * silence what it does not like, so what it documents as required is checked
  * here and refused with a reason.
  *
@@ -361,7 +361,8 @@ static const struct ga_action actions[] = {
     ACTION("generateLead", "generate_lead", VALUE_NEEDS_CURRENCY),
     ACTION("addToWishlist", "add_to_wishlist",
            VALUE_NEEDS_CURRENCY | ITEMS_NEED_CURRENCY),
-    { .base = { .slug = "testAuthentication", .perform = test_authentication } },
+    { .base = { .slug = "testAuthentication",
+                .perform = test_authentication } },
 };
 
 MF_EXPORT const mf_destination mf_destination_v1 = {

@@ -69,7 +69,7 @@ struct mixpanel {
 /* Fields that take more than copying come first. */
 enum {
     EVENT, TIME, DISTINCT_ID, ANONYMOUS_ID, DEVICE_ID, INSERT, LIBRARY, AGENT,
-    VENDOR, PROPERTIES, PER_PRODUCT, PRODUCTS, SPECIAL
+    PROPERTIES, PER_PRODUCT, PRODUCTS, SPECIAL
 };
 
 #define PATH(path, name) path,
@@ -83,7 +83,6 @@ static const char *const event_paths[] = {
     [INSERT] = "insert_id",
     [LIBRARY] = "library_name",
     [AGENT] = "userAgent",
-    [VENDOR] = "device_manufacturer",
     [PROPERTIES] = "event_properties",
     [PER_PRODUCT] = "generatePurchaseEventPerProduct",
     [PRODUCTS] = "products",
@@ -440,7 +439,9 @@ static int32_t import_judge(const void *self, mf_call *c, const mf_request *r,
 
 /* ---- profiles, groups, aliases ---- */
 
-enum { USER, ANONYMOUS, IP, TRAITS, INCREMENT, GROUP_KEY, GROUP, ALIAS, DISTINCT };
+enum {
+    USER, ANONYMOUS, IP, TRAITS, INCREMENT, GROUP_KEY, GROUP, ALIAS, DISTINCT
+};
 static const char *const user_paths[] = {
     [USER] = "user_id",
     [ANONYMOUS] = "anonymous_id",

@@ -83,8 +83,8 @@ static int32_t one(const void *self, mf_call *c, const mf_event *event)
     return send(self, c, event, body, body);
 }
 
-static int32_t batch(const void *self, mf_call *c, const mf_event *const *events,
-                     uint32_t n)
+static int32_t batch(const void *self, mf_call *c,
+                     const mf_event *const *events, uint32_t n)
 {
     mf_str *parts = mf_alloc(c, (2 * n + 1) * sizeof *parts);
 

@@ -20,7 +20,8 @@
 
 /* A place in the journal: the sequence number of a record and where to find
  * it. Sequence numbers start at 1 and have no gaps within a journal, but for
- * records quarantined after damage. {0} is the very beginning. */
+ * records quarantined after damage. {0} is the oldest record kept, without a
+ * JOURNAL_LOST for what went before. */
 struct journal_pos {
     uint64_t seq;     /* of the next record to be read */
     uint64_t segment; /* base sequence of its segment, 0: find it */
@@ -110,6 +111,16 @@ enum journal_read {
 
 struct journal_reader *journal_reader_new(int dir,
                                           const struct journal_head *head);
+/* Readers of one thread may share blocks of 256 KiB, so that what many lanes
+ * read comes from the files once. A cache of `blocks` grows only when all of
+ * them are held: each reader holds at most the one with its last record. Free
+ * it after its readers. */
+struct journal_cache;
+struct journal_cache *journal_cache_new(int dir,
+                                        const struct journal_head *head,
+                                        unsigned blocks);
+void journal_cache_free(struct journal_cache *c);
+struct journal_reader *journal_reader_shared(struct journal_cache *c);
 void journal_reader_free(struct journal_reader *r);
 void journal_seek(struct journal_reader *r, struct journal_pos at);
 /* The position of the record that journal_next() would give. */

@@ -2,11 +2,12 @@
  *
  * reader.c - reading the journal from its files and the shared head alone.
  *
- * Owns a buffer and the descriptor of the segment it stands in. That file may
- * be retired and written anew at any time: head->first is loaded after every
- * read, and a block of a segment below it is thrown away unseen. Every record
- * is checked before it is given. Writes nothing. */
-#include "journal/segment.h"
+ * Owns the descriptor of the segment it stands in; the bytes are in a cache,
+ * its own or shared. That file may be retired and written anew at any time:
+ * head->first is loaded after every read, and bytes of a segment below it are
+ * thrown away unseen. Every record is checked before it is given. Writes
+ * nothing. */
+#include "journal/cache.h"
 
 #include "base/io.h"
 #include "base/mem.h"
@@ -19,7 +20,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BLOCK (256u << 10)
 /* Foreign records in a row before the segment's index is asked. */
 #define FOREIGN_RUN 128
 /* A segment that vanishes while it is opened is looked for again. */
@@ -42,9 +42,11 @@ struct journal_reader {
     bool has_uuid;
     unsigned char uuid[16];
 
-    unsigned char *block; /* owned */
-    size_t cap, len;
-    uint64_t block_at;
+    struct journal_cache *cache;
+    bool own_cache;
+    struct cache_block *pinned; /* holds the record last given, or NULL */
+    unsigned char *joined;      /* owned; a record from several blocks */
+    size_t joined_cap;
 };
 
 /* The outcome of a step inward. */
@@ -66,7 +68,6 @@ static void close_segment(struct journal_reader *r)
     if (r->fd >= 0)
         close(r->fd);
     r->fd = -1;
-    r->len = 0;
     index_deinit(&r->ix);
     r->indexed = r->trusting = false;
     r->foreign = 0;
@@ -263,32 +264,79 @@ static bool limit(const struct journal_reader *r, uint64_t *end)
     return r->end_seq || is_tail(r);
 }
 
+static void unpin(struct journal_reader *r)
+{
+    if (r->pinned)
+        r->pinned->pins--;
+    r->pinned = NULL;
+}
+
+/* The block with `at`, pinned, holding n bytes from there. */
+static struct cache_block *pin(struct journal_reader *r, uint64_t at,
+                               size_t n, uint64_t end)
+{
+    uint32_t index = (uint32_t)(at / CACHE_BLOCK);
+    size_t need = at % CACHE_BLOCK + n;
+    struct cache_block *b = r->pinned;
+
+    if (b && b->index == index && b->len >= need && b->base == r->seg.base &&
+        b->epoch == r->seg.epoch)
+        return b;
+    unpin(r);
+    b = cache_get(r->cache, r->fd, &r->seg, index, need, end);
+    if (b)
+        b->pins++;
+    r->pinned = b;
+    return b;
+}
+
 /* n bytes at `at`, or NULL when they cannot be read or may be of another
  * life of the file. */
 static const unsigned char *view(struct journal_reader *r, uint64_t at,
                                  size_t n, uint64_t end)
 {
-    size_t want;
+    size_t in = at % CACHE_BLOCK;
+    struct cache_block *b;
 
-    if (at >= r->block_at && at + n <= r->block_at + r->len)
-        return r->block + (at - r->block_at);
-    r->block_at = at / SEGMENT_BLOCK * SEGMENT_BLOCK;
-    want = BLOCK;
-    if (want < at - r->block_at + n)
-        want = at - r->block_at + n;
-    if (want > end - r->block_at)
-        want = end - r->block_at;
-    if (want > r->cap) {
-        r->cap = want > BLOCK ? want + SEGMENT_BLOCK : BLOCK;
-        r->block = xrealloc(r->block, r->cap);
+    if (in + n <= CACHE_BLOCK) {
+        b = pin(r, at, n, end);
+        return b ? b->data + in : NULL;
     }
-    r->len = 0;
-    if (io_pread_all(r->fd, r->block, want, (off_t)r->block_at) != 0)
-        return NULL;
-    if (r->seg.base < first_kept(r))
-        return NULL;
-    r->len = want;
-    return r->block + (at - r->block_at);
+    if (n > r->joined_cap) {
+        r->joined_cap = n;
+        free(r->joined);
+        r->joined = xmalloc(n);
+    }
+    for (size_t k = 0, part; k < n; k += part) {
+        in = (at + k) % CACHE_BLOCK;
+        part = CACHE_BLOCK - in < n - k ? CACHE_BLOCK - in : n - k;
+        b = pin(r, at + k, part, end);
+        if (!b)
+            return NULL;
+        memcpy(r->joined + k, b->data + in, part);
+    }
+    return r->joined;
+}
+
+/* record_get(), but a sum that somebody found right is not built again. */
+static bool checked(struct journal_reader *r, const unsigned char *p,
+                    size_t size, struct record *rec)
+{
+    struct cache_block *b = r->pinned;
+    bool whole = p != r->joined && !r->trusting;
+
+    if (whole && r->at >= b->checked_from && r->at + size <= b->checked_to) {
+        record_fields(p, rec);
+        return true;
+    }
+    if (!record_get(p, size, rec, r->seg.seed))
+        return false;
+    if (!whole)
+        return true;
+    if (r->at > b->checked_to + BATCH_HEADER || r->at < b->checked_to)
+        b->checked_from = r->at;
+    b->checked_to = r->at + size;
+    return true;
 }
 
 /* ---- damage ---- */
@@ -310,7 +358,6 @@ static enum step resync(struct journal_reader *r, uint64_t end,
     at = segment_resync(rest, n, 0, r->here, most, r->seg.epoch, r->seg.seed,
                         &seq);
     free(rest);
-    r->len = 0;
     r->at = from + at;
     r->here = seq;
     if (seq > r->seq) {
@@ -365,7 +412,7 @@ static enum step take(struct journal_reader *r, uint64_t end,
     p = rest < RECORD_HEADER ? NULL : view(r, r->at, RECORD_HEADER, end);
     size = p ? record_size(p, RECORD_HEADER) : 0;
     p = size && size <= rest ? view(r, r->at, size, end) : NULL;
-    if (!p || !record_get(p, size, rec, r->seg.seed) ||
+    if (!p || !checked(r, p, size, rec) ||
         rec->r.seq != r->here || rec->epoch < r->seg.epoch)
         return STEP_LOST;
     return STEP_RECORD;
@@ -425,21 +472,34 @@ static bool accept(struct journal_reader *r, const struct record *rec,
 
 /* ---- public ---- */
 
-struct journal_reader *journal_reader_new(int dir,
-                                          const struct journal_head *head)
+struct journal_reader *journal_reader_shared(struct journal_cache *c)
 {
     struct journal_reader *r = xcalloc(1, sizeof *r);
 
-    r->dir = dir;
-    r->head = head;
+    r->dir = c->dir;
+    r->head = c->head;
+    r->cache = c;
     r->fd = -1;
+    return r;
+}
+
+struct journal_reader *journal_reader_new(int dir,
+                                          const struct journal_head *head)
+{
+    struct journal_cache *c = journal_cache_new(dir, head, 1);
+    struct journal_reader *r = journal_reader_shared(c);
+
+    r->own_cache = true;
     return r;
 }
 
 void journal_reader_free(struct journal_reader *r)
 {
     close_segment(r);
-    free(r->block);
+    unpin(r);
+    if (r->own_cache)
+        journal_cache_free(r->cache);
+    free(r->joined);
     free(r);
 }
 
@@ -557,7 +617,7 @@ static int walk_to(struct journal_reader *r, int64_t ms,
 int journal_find_time(struct journal_reader *r, int64_t ms,
                       struct journal_pos *out, struct err *e)
 {
-    uint64_t seq = first_kept(r), to;
+    uint64_t seq = first_kept(r), to = seq;
 
     journal_seek(r, (struct journal_pos){ seq, 0, 0 });
     while (seq && seq <= atomic_load(&r->head->durable)) {

@@ -112,7 +112,8 @@ static void ring_drop(struct flight *f)
 
 static void note_error(struct destination *d, const char *what)
 {
-    snprintf(d->last_error, sizeof d->last_error, "%s", what);
+    snprintf(d->last_error, sizeof d->last_error, "%.*s",
+             (int)sizeof d->last_error - 1, what);
     d->last_error_ms = clock_ms();
     d->changed = true;
 }

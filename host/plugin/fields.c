@@ -237,35 +237,46 @@ static int check_field(struct reader *r, mf_val v, mf_val root,
     return f->fallback.type ? check_default(r, f, v, use) : 0;
 }
 
-static int check_twins(struct reader *r, mf_val whole, mf_val v,
-                       const char *key, size_t index)
+/* seen ends in NULL and has room for one more. */
+static int check_twins(struct reader *r, const char **seen, mf_val v,
+                       const char *key)
 {
-    mf_val first = fields_find(whole, mf_cstr(key));
+    while (*seen && strcmp(*seen, key) != 0)
+        seen++;
+    if (*seen)
+        return reader_fault(r,
+                            v.type == MF_OBJECT ? reader_at(v, "key") : v.raw,
+                            "the key `%s` stands here twice", key);
+    *seen = key;
+    return 0;
+}
 
-    if (json_at(whole, index).raw == first.raw)
-        return 0;
-    return reader_fault(r, v.type == MF_OBJECT ? reader_at(v, "key") : v.raw,
-                        "the key `%s` stands here twice", key);
+static const char **room_for_keys(struct reader *r, mf_val array)
+{
+    return arena_zalloc(r->arena, (json_count(array) + 1) * sizeof(char *));
 }
 
 static int check_properties(struct reader *r, mf_val array, mf_val root,
                             unsigned depth)
 {
     mf_iter it = { { 0 } };
-    size_t n = 0;
+    const char **seen;
     mf_str key;
     mf_val v;
 
+    if (array.type == MF_ABSENT)
+        return 0;
     if (json_count(array) > FIELDS_MAX)
         return reader_fault(r, array.raw, "more than %d fields", FIELDS_MAX);
     if (depth > SCHEMA_DEPTH_MAX)
         return reader_fault(r, array.raw, "`properties` nest deeper than %d",
                             SCHEMA_DEPTH_MAX);
+    seen = room_for_keys(r, array);
     while (json_next(array, &it, &key, &v)) {
         struct field f = { 0 };
 
         if (check_field(r, v, root, FIELDS_ACTION, &f) != 0 ||
-            check_twins(r, array, v, f.key, n++) != 0 ||
+            check_twins(r, seen, v, f.key) != 0 ||
             check_properties(r, f.properties, root, depth + 1) != 0)
             return -1;
     }
@@ -380,17 +391,18 @@ static int check_use(struct reader *r, mf_val v, mf_val field, mf_val whole)
 static int check_fields(struct reader *r, mf_val array, mf_val whole,
                         enum fields_use use)
 {
-    mf_iter it = { { 0 } };
-    size_t n = 0;
+    mf_iter it = { { 0 } }, written_out = { { 0 } };
     mf_str key;
-    mf_val v;
+    mf_val v, field;
+    const char **seen;
 
     if (json_count(array) > FIELDS_MAX)
         return reader_fault(r, array.raw, "more than %d fields", FIELDS_MAX);
-    for (; json_next(array, &it, &key, &v); n++) {
-        mf_val field = json_at(whole, n);
+    seen = room_for_keys(r, array);
+    while (json_next(array, &it, &key, &v)) {
         struct field f = { 0 };
 
+        json_next(whole, &written_out, &key, &field);
         if (v.type == MF_STRING) {
             f.key = reader_text(r, json_get(field, MF_STR("key")));
             if (check_use(r, v, field, whole) != 0)
@@ -399,7 +411,7 @@ static int check_fields(struct reader *r, mf_val array, mf_val whole,
                    check_properties(r, f.properties, whole, 2) != 0) {
             return -1;
         }
-        if (check_twins(r, whole, v, f.key, n) != 0)
+        if (check_twins(r, seen, v, f.key) != 0)
             return -1;
     }
     return 0;

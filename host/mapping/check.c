@@ -157,8 +157,8 @@ static bool want_length(struct checking *c, mf_val v, const struct stack *at,
         return false;
     n = utf16_length(json_text(v, c->a));
     if (n < least)
-        return fault(c, at, v.raw, "should be a string of length %zu or greater",
-                     least);
+        return fault(c, at, v.raw,
+                     "should be a string of length %zu or greater", least);
     if (n > SHORT_MAX)
         return fault(c, at, v.raw, "should be a string of length %d or less",
                      SHORT_MAX);

@@ -317,6 +317,11 @@ static const struct operator *read_operator(struct l_scan *s)
     return NULL;
 }
 
+static void add_step(struct l_value *v, enum l_operator op, const struct lx *x)
+{
+    v->steps[v->count++] = (struct l_step){ op, x };
+}
+
 static void read_expression(struct l_scan *s, struct l_value *v)
 {
     const struct operator **waiting, *op;
@@ -329,17 +334,17 @@ static void read_expression(struct l_scan *s, struct l_value *v)
         op = read_operator(s);
         if (op) {
             while (n && waiting[n - 1]->rank > op->rank)
-                v->steps[v->count++] = (struct l_step){ waiting[--n]->op, NULL };
+                add_step(v, waiting[--n]->op, NULL);
             waiting[n++] = op;
             continue;
         }
         x = l_value_token(s);
         if (!x)
             break;
-        v->steps[v->count++] = (struct l_step){ OP_NONE, x };
+        add_step(v, OP_NONE, x);
     }
     while (n)
-        v->steps[v->count++] = (struct l_step){ waiting[--n]->op, NULL };
+        add_step(v, waiting[--n]->op, NULL);
 }
 
 static void read_arguments(struct l_scan *s, struct l_filter *f)

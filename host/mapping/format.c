@@ -124,7 +124,7 @@ static bool is_date_time(mf_str s)
 
 /* ---- addresses of hosts ---- */
 
-static bool is_ipv4(mf_str s)
+static bool dotted(mf_str s, bool zeros)
 {
     size_t i = 0;
 
@@ -137,15 +137,21 @@ static bool is_ipv4(mf_str s)
         from = i;
         while (i < s.len && is_digit(s.ptr[i]) && i - from < 3)
             v = v * 10 + (s.ptr[i++] - '0');
-        if (i == from || v > 255)
+        if (i == from || v > 255 ||
+            (!zeros && s.ptr[from] == '0' && i - from > 1))
             return false;
     }
     return i == s.len;
 }
 
+static bool is_ipv4(mf_str s)
+{
+    return dotted(s, true);
+}
+
 /* Eight groups, "::" for one or more of them, the last two perhaps written
- * as an IPv4 address. */
-static bool is_ipv6(mf_str s)
+ * as an IPv4 address; zeros: whose parts may begin with 0. */
+static bool groups_of_hex(mf_str s, bool zeros)
 {
     int groups = 0;
     bool gap = false;
@@ -161,7 +167,7 @@ static bool is_ipv6(mf_str s)
         if (i < s.len && s.ptr[i] == '.') {
             groups += 2;
             i = s.len;
-            if (!is_ipv4((mf_str){ s.ptr + from, s.len - from }))
+            if (!dotted((mf_str){ s.ptr + from, s.len - from }, zeros))
                 return false;
             break;
         }
@@ -180,6 +186,11 @@ static bool is_ipv6(mf_str s)
         }
     }
     return gap ? groups < 8 : groups == 8;
+}
+
+static bool is_ipv6(mf_str s)
+{
+    return groups_of_hex(s, false);
 }
 
 /* One label of a host's name; longest 0: any length. */
@@ -263,7 +274,7 @@ static bool is_bracketed_host(mf_str s, size_t *i)
     inside = (mf_str){ s.ptr + *i + 1, (size_t)(close - s.ptr) - *i - 1 };
     *i = (size_t)(close - s.ptr) + 1;
     if (inside.len == 0 || (inside.ptr[0] | 0x20) != 'v')
-        return is_ipv6(inside);
+        return groups_of_hex(inside, true);
     while (j < inside.len && is_hex(inside.ptr[j]))
         j++;
     if (j == 1 || !take(inside, &j, '.') || j == inside.len)
@@ -275,47 +286,44 @@ static bool is_bracketed_host(mf_str s, size_t *i)
     return true;
 }
 
-/* [user@]host[:port], from *i to the path. */
-static bool authority(mf_str s, size_t *i)
+/* [?query][#fragment] and the end. */
+static bool tail(mf_str s, size_t i, const char *set)
 {
-    size_t at = *i;
-
-    run_of(s, &at, "-._~!$&'()*+,;=:");
-    if (take(s, &at, '@'))
-        *i = at;
-    if (*i < s.len && s.ptr[*i] == '[') {
-        if (!is_bracketed_host(s, i))
-            return false;
-    } else {
-        run_of(s, i, "-._~!$&'()*+,;=");
-    }
-    if (take(s, i, ':'))
-        while (*i < s.len && is_digit(s.ptr[*i]))
-            ++*i;
-    return *i == s.len || is_among(s.ptr[*i], "/?#");
+    if (take(s, &i, '?'))
+        run_of(s, &i, set);
+    if (take(s, &i, '#'))
+        run_of(s, &i, set);
+    return i == s.len;
 }
 
-/* Everything after the scheme; a path is needed unless `empty` may be. */
-static bool rest_of_uri(mf_str s, size_t i, bool empty)
+/* What follows the scheme. A name as host and its port look like any path, so
+ * that only a host in brackets needs to be told apart: one slash or two,
+ * [user@], the host, [:port], then a path that begins with a slash. set is
+ * what may stand beside letters and digits, / and ? first. */
+static bool rest_of_uri(mf_str s, size_t i, const char *set, bool empty)
 {
-    static const char *const path = "-._~!$&'()*+,;=:@/";
-    static const char *const query = "-._~!$&'()*+,;=:@/?";
+    const char *path = set + 1;
     size_t from = i;
 
-    if (s.len - i >= 2 && s.ptr[i] == '/' && s.ptr[i + 1] == '/') {
-        i += 2;
-        if (!authority(s, &i))
-            return false;
-        from = s.len + 1; /* the path may be empty now */
-    }
     run_of(s, &i, path);
-    if (i == from && !empty)
+    if (tail(s, i, set))
+        return empty || i > from;
+    i = from;
+    if (!take(s, &i, '/'))
         return false;
-    if (take(s, &i, '?'))
-        run_of(s, &i, query);
-    if (take(s, &i, '#'))
-        run_of(s, &i, query);
-    return i == s.len;
+    take(s, &i, '/');
+    from = i;
+    run_of(s, &from, "-._~!$&'()*+,;=:");
+    if (take(s, &from, '@'))
+        i = from;
+    if (i == s.len || s.ptr[i] != '[' || !is_bracketed_host(s, &i))
+        return false;
+    if (take(s, &i, ':'))
+        while (i < s.len && is_digit(s.ptr[i]))
+            i++;
+    if (i < s.len && s.ptr[i] == '/')
+        run_of(s, &i, path);
+    return tail(s, i, set);
 }
 
 /* The length of "scheme:", 0 if there is none. */
@@ -334,14 +342,16 @@ static bool is_uri(mf_str s)
 {
     size_t i = scheme(s);
 
-    return i > 0 && rest_of_uri(s, i, false);
+    return i > 0 && rest_of_uri(s, i, "?/-._~!$&'()*+,;=:@", false);
 }
 
 static bool is_uri_reference(mf_str s)
 {
+    static const char *const set = "?/-._~!$&'\"()*+,;=:@";
     size_t i = scheme(s);
 
-    return (i > 0 && rest_of_uri(s, i, true)) || rest_of_uri(s, 0, true);
+    return (i > 0 && rest_of_uri(s, i, set, true)) ||
+           rest_of_uri(s, 0, set, true);
 }
 
 /* ---- identifiers ---- */

@@ -10,10 +10,12 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "base/unicase.h"
 
 #include <math.h>
 
 #define SECONDS_MAX 8.64e12 /* the last second a Date can hold */
+#define YEAR_MAX 275760     /* and the year it falls into */
 
 static bool is_digit(char c)
 {
@@ -48,7 +50,9 @@ static void maybe(mf_str s, size_t *i, const char *set)
  * earlier one took too much of. */
 static bool is_dayjs(mf_str s)
 {
+    const char *p, *next, *end = s.ptr + s.len;
     size_t i = 0;
+    uint32_t c;
 
     if (s.len == 0 || (s.ptr[s.len - 1] | 0x20) == 'z' || !digits(s, &i, 4, 4))
         return false;
@@ -56,8 +60,15 @@ static bool is_dayjs(mf_str s)
     digits(s, &i, 0, 2);
     maybe(s, &i, "-/");
     digits(s, &i, 0, 2);
-    while (i < s.len && (is_space(s.ptr[i]) || (s.ptr[i] | 0x20) == 't'))
-        i++;
+    p = s.ptr + i;
+    while (p < end) {
+        next = p;
+        c = utf8_next(&next, end);
+        if (!js_is_space(c) && c != 't' && c != 'T')
+            break;
+        p = next;
+    }
+    i = (size_t)(p - s.ptr);
     digits(s, &i, 0, 2);
     maybe(s, &i, ":");
     digits(s, &i, 0, 2);
@@ -84,8 +95,8 @@ struct date {
     int days, times;
     int month;        /* a name, or NONE */
     int hour_offset;  /* of AM and PM, or NONE */
-    bool utc, signed_zone, iso;
-    int zone_hour, zone_minute;
+    bool iso;
+    int zone_hour, zone_minute; /* without sign; NONE: not told */
     bool number_read;
 };
 
@@ -199,13 +210,12 @@ static bool iso_zone(struct date *d)
 
     if ((peek(d) | 0x20) == 'z') {
         d->i++;
-        d->utc = true;
+        d->zone_hour = d->zone_minute = 0;
         return true;
     }
     if (peek(d) != '+' && peek(d) != '-')
         return true;
     d->i++;
-    d->signed_zone = true;
     if (fixed(d, 4, &v)) {
         d->zone_hour = v / 100;
         d->zone_minute = v % 100;
@@ -254,10 +264,8 @@ static bool read_iso(struct date *d)
     if ((peek(d) | 0x20) != 't')
         return true;
     d->i++;
-    if (!iso_time(d))
-        return false;
-    d->iso = at_end(d);
-    return true;
+    d->iso = true;
+    return iso_time(d) && at_end(d);
 }
 
 static int keyword(struct date *d, int *value)
@@ -267,6 +275,11 @@ static int keyword(struct date *d, int *value)
                                      "am",  "pm",  "ut",  "utc", "z",   "gmt",
                                      "cdt", "cst", "edt", "est", "mdt", "mst",
                                      "pdt", "pst" };
+    static const signed char values[COUNT_OF(words)] = {
+        1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, /* months */
+        0, 12,                                 /* hours to add */
+        0, 0, 0, 0, 5, 6, 4, 5, 6, 7, 7, 8     /* hours behind UTC */
+    };
     size_t from = d->i, n, k;
 
     while (!at_end(d) && (unsigned char)peek(d) >= 'A')
@@ -280,7 +293,7 @@ static int keyword(struct date *d, int *value)
             continue;
         if (n > 3 && w >= 12)
             continue;
-        *value = w < 12 ? (int)w + 1 : w == 13 ? 12 : 0;
+        *value = values[w];
         return w < 12 ? MONTH : w < 14 ? AM_PM : ZONE;
     }
     return GARBAGE;
@@ -296,12 +309,26 @@ static bool read_word(struct date *d)
         d->month = value;
         skip(d, '-');
     } else if (type == ZONE && d->number_read) {
-        d->utc = true;
-        d->zone_hour = d->zone_minute = 0;
+        d->zone_hour = value;
+        d->zone_minute = 0;
     } else if (d->number_read || is_digit(peek(d))) {
         return false;
     }
     return true;
+}
+
+/* The digits of a fraction, as thousandths. */
+static int milliseconds(struct date *d)
+{
+    size_t from = d->i, n;
+    int v = number(d);
+
+    n = d->i - from < DIGITS_KEPT ? d->i - from : DIGITS_KEPT;
+    for (; n < 3; n++)
+        v *= 10;
+    for (; n > 3; n--)
+        v /= 10;
+    return v;
 }
 
 static bool read_number(struct date *d)
@@ -323,10 +350,7 @@ static bool read_number(struct date *d)
     }
     if (skip(d, '.') && expects_time(d, n)) {
         add_time(d, n);
-        if (!is_digit(peek(d)))
-            return false;
-        number(d);
-        return finish_time(d, 0);
+        return is_digit(peek(d)) && finish_time(d, milliseconds(d));
     }
     if (d->zone_hour != NONE && d->zone_minute == NONE && between(n, 0, 59)) {
         d->zone_minute = n;
@@ -350,7 +374,6 @@ static bool read_offset(struct date *d)
     int v = number(d);
 
     n = d->i - from;
-    d->signed_zone = true;
     d->number_read = true;
     if (peek(d) == ':') {
         d->zone_hour = v;
@@ -376,6 +399,11 @@ static void skip_parentheses(struct date *d)
     } while (depth > 0 && !at_end(d));
 }
 
+static bool is_utc(const struct date *d)
+{
+    return d->zone_hour == 0 && d->zone_minute == 0;
+}
+
 static bool read_rest(struct date *d)
 {
     while (!at_end(d)) {
@@ -387,7 +415,7 @@ static bool read_rest(struct date *d)
             ok = read_number(d);
         else if ((unsigned char)c >= 'A')
             ok = read_word(d);
-        else if (sign && (d->utc || d->signed_zone || d->times > 0))
+        else if (sign && (is_utc(d) || d->times > 0))
             ok = read_offset(d);
         else if ((sign || c == ')') && d->number_read)
             ok = false;
@@ -401,24 +429,27 @@ static bool read_rest(struct date *d)
     return true;
 }
 
+/* Parts that are missing are 1; a first part that can be no day is a year. */
 static bool day_holds(const struct date *d)
 {
-    int part[DAY_PARTS] = { 1, 1, 1 }, month, day;
+    int part[DAY_PARTS] = { 1, 1, 1 }, year, month, day;
+    bool year_first;
 
     if (d->days < 1)
         return false;
     memcpy(part, d->day, (size_t)d->days * sizeof *part);
+    year_first = d->iso || !between(part[0], 1, 31);
     if (d->month != NONE) {
+        year = part[year_first ? 0 : 1];
         month = d->month;
-        day = d->days == 1 || between(part[0], 1, 31) ? part[0] : part[1];
-    } else if (d->iso || !between(part[0], 1, 31)) {
-        month = part[1];
-        day = part[2];
+        day = part[year_first ? 1 : 0];
     } else {
-        month = part[0];
-        day = part[1];
+        year = part[year_first ? 0 : 2];
+        month = part[year_first ? 1 : 0];
+        day = part[year_first ? 2 : 1];
     }
-    return between(month, 1, 12) && between(day, 1, 31);
+    return between(year, -YEAR_MAX, YEAR_MAX) && between(month, 1, 12) &&
+           between(day, 1, 31);
 }
 
 static bool time_holds(const struct date *d)

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-static bool is_space(uint32_t c)
+bool js_is_space(uint32_t c)
 {
     return (c >= 9 && c <= 13) || c == ' ' || c == 0xA0 || c == 0x1680 ||
            (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
@@ -23,7 +23,7 @@ mf_str js_trim(mf_str s)
     while (p < end) {
         const char *at = p;
 
-        if (is_space(utf8_next(&p, end)))
+        if (js_is_space(utf8_next(&p, end)))
             continue;
         if (!from)
             from = at;

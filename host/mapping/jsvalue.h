@@ -17,7 +17,8 @@ double js_to_number(mf_str text);
  * what `dayjs` and new Date() can read. */
 bool js_date_like(mf_str text);
 
-/* text.trim(): white space and line ends as JavaScript counts them. */
+/* White space and line ends as JavaScript counts them; text.trim(). */
+bool js_is_space(uint32_t code_point);
 mf_str js_trim(mf_str text);
 
 size_t js_code_points(mf_str text);

@@ -1,50 +1,74 @@
-# manifold_plugin(DIR): builds DIR/manifest.json and DIR/<slug>.c, where there
-# is one, into plugins/<slug>.so. The same function serves plugins inside this
-# repository and, through the installed CMake package, those outside it.
+# manifold_plugin(DIR): builds DIR/manifest.json and DIR/*.c, where there are
+# any, into plugins/<slug>.so. The same function serves plugins inside this
+# repository and, through find_package(Manifold), those outside it.
 #
-# The manifest and the ABI stamp become ELF notes-like sections that the host
-# reads without loading the file.
-set(MANIFOLD_PLUGIN_API ${CMAKE_CURRENT_LIST_DIR})
+# The manifest and the ABI stamp become ELF sections that the host reads
+# without loading the file. DIR/plugin.cmake, if it is there, is included last:
+# a native plugin names its libraries there (target plugin-<slug>).
+#
+# The options are those that the host's check of the file asks for: nothing
+# exported by chance, all symbols resolved at load, nothing writable left, no
+# constructors from start files.
 
-function(manifold_plugin dir)
-    get_filename_component(dir ${dir} ABSOLUTE)
-    get_filename_component(slug ${dir} NAME)
-    set(manifest ${dir}/manifest.json)
-    file(GLOB src CONFIGURE_DEPENDS ${dir}/*.c)
-    list(FILTER src EXCLUDE REGEX "_test\\.c$")
+# A plugin without cases is not built, and one folder cannot hold another's.
+function(_manifold_plugin_check dir slug)
     file(GLOB cases CONFIGURE_DEPENDS ${dir}/cases/*.json)
     if(NOT cases)
         message(FATAL_ERROR
-            "plugins/${slug} has no cases/*.json: a plugin without cases is not built")
+            "${dir} has no cases/*.json: a plugin without cases is not built")
     endif()
+    file(READ ${dir}/manifest.json text)
+    string(JSON said ERROR_VARIABLE fault GET "${text}" slug)
+    if(NOT fault AND NOT said STREQUAL slug)
+        message(FATAL_ERROR
+            "${dir}/manifest.json says its slug is ${said}; the folder must have that name")
+    endif()
+endfunction()
+
+function(manifold_plugin dir)
+    set(api ${CMAKE_CURRENT_FUNCTION_LIST_DIR})
+    set(include ${api}/include)
+    if(NOT EXISTS ${include}/manifold/destination.h)
+        get_filename_component(include ${api}/../../../include ABSOLUTE)
+    endif()
+    get_filename_component(dir ${dir} ABSOLUTE)
+    get_filename_component(slug ${dir} NAME)
+    _manifold_plugin_check(${dir} ${slug})
+
+    set(MANIFEST_PATH ${dir}/manifest.json)
     set(gen ${CMAKE_CURRENT_BINARY_DIR}/plugin-${slug})
-    set(MANIFEST_PATH ${manifest})
-    configure_file(${MANIFOLD_PLUGIN_API}/embed.c.in ${gen}/embed.c @ONLY)
+    configure_file(${api}/embed.c.in ${gen}/embed.c @ONLY)
+    set_source_files_properties(${gen}/embed.c PROPERTIES
+        OBJECT_DEPENDS ${MANIFEST_PATH})
+    file(GLOB src CONFIGURE_DEPENDS ${dir}/*.c)
+    list(FILTER src EXCLUDE REGEX "_test\\.c$")
     if(NOT src)
-        configure_file(${MANIFOLD_PLUGIN_API}/declared.c.in ${gen}/declared.c @ONLY)
+        configure_file(${api}/declared.c.in ${gen}/declared.c @ONLY)
         set(src ${gen}/declared.c)
     endif()
-    add_library(plugin-${slug} MODULE ${src} ${gen}/embed.c)
-    set_source_files_properties(${gen}/embed.c PROPERTIES OBJECT_DEPENDS ${manifest})
-    set_target_properties(plugin-${slug} PROPERTIES
-        PREFIX "" OUTPUT_NAME ${slug} SUFFIX .so C_VISIBILITY_PRESET hidden
+
+    set(target plugin-${slug})
+    add_library(${target} MODULE ${src} ${gen}/embed.c)
+    set_target_properties(${target} PROPERTIES
+        PREFIX "" OUTPUT_NAME ${slug} SUFFIX .so
+        C_STANDARD 11 C_STANDARD_REQUIRED ON C_VISIBILITY_PRESET hidden
         LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/plugins)
-    target_include_directories(plugin-${slug} PRIVATE
-        ${MANIFOLD_PLUGIN_API}/include)
-    target_compile_options(plugin-${slug} PRIVATE -fPIC -fno-plt)
-    target_link_options(plugin-${slug} PRIVATE
-        -Wl,-z,now,-z,relro,-z,defs,-z,noexecstack,--build-id)
+    target_include_directories(${target} PRIVATE ${include})
+    target_compile_options(${target} PRIVATE -fPIC -fno-plt)
+    target_link_options(${target} PRIVATE
+        -Wl,-z,now,-z,relro,-z,noexecstack,--build-id,--exclude-libs,ALL)
     if(NOT MANIFOLD_SANITIZE)
-        target_link_options(plugin-${slug} PRIVATE -nostartfiles)
+        target_link_options(${target} PRIVATE -nostartfiles -Wl,-z,defs)
     else()
-        # The runtime of the sanitizer is the host's.
-        target_link_options(plugin-${slug} PRIVATE -Wl,-z,undefs)
+        # The sanitizer's runtime is the host's; it brings its constructors.
+        target_link_options(${target} PRIVATE -Wl,-z,undefs)
+    endif()
+    if(MANIFOLD_PLUGIN_EXTERNAL)
+        _manifold_plugin_external(${target})
+    else()
+        install(TARGETS ${target} LIBRARY DESTINATION lib/manifold/plugins)
     endif()
     if(EXISTS ${dir}/plugin.cmake)
         include(${dir}/plugin.cmake)
-    endif()
-    if(NOT MANIFOLD_PLUGIN_EXTERNAL)
-        install(TARGETS plugin-${slug}
-            LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/../lib/manifold/plugins)
     endif()
 endfunction()

@@ -483,13 +483,20 @@ static bool of_sanitizer(const char *name)
     static const char *const prefixes[] = {
         "__asan_",      "__ubsan_",    "__sanitizer_", "__odr_asan",
         "__tsan_",      "__start_asan", "__stop_asan",  "__lsan_",
-        "__start___sanc", "__stop___sanc",
+        "__start___sanc", "__stop___sanc", "libasan.",  "libubsan.",
+        "libtsan.",
     };
 
     for (size_t i = 0; i < COUNT_OF(prefixes); i++)
         if (str_starts(mf_cstr(name), mf_cstr(prefixes[i])))
             return true;
     return false;
+}
+
+static int refuse_sanitizer(const struct elf *f, const char *name)
+{
+    return refuse(f, "built with a sanitizer (it needs %s), this host is not",
+                  name);
 }
 
 static bool is_descriptor(const char *name)
@@ -506,9 +513,7 @@ static int check_import(const struct elf *f, const Elf64_Sym *s,
     if (!*name || listed(name, imports) || !f->strict)
         return 0;
     if (of_sanitizer(name))
-        return refuse(f, "built with a sanitizer (it imports %s), this host "
-                         "is not",
-                      name);
+        return refuse_sanitizer(f, name);
     /* Left undefined by the linker's start files; NULL does no harm. */
     return refuse(f, "imports %s%s: a plugin of kind http may call nothing "
                      "but the host and the mem* and str* functions",
@@ -659,11 +664,15 @@ static int check_http(const struct elf *f)
 
     if (!f->strict)
         return 0;
-    for (unsigned i = 0; i < f->needed_count; i++)
-        if (!listed(dynamic_text(f, f->needed[i], name), libraries))
-            return refuse(f, "needs the library %s: a plugin of kind http "
-                             "links against nothing",
-                          name);
+    for (unsigned i = 0; i < f->needed_count; i++) {
+        if (listed(dynamic_text(f, f->needed[i], name), libraries))
+            continue;
+        if (of_sanitizer(name))
+            return refuse_sanitizer(f, name);
+        return refuse(f, "needs the library %s: a plugin of kind http links "
+                         "against nothing",
+                      name);
+    }
     if (check_constructors(f) != 0)
         return -1;
     if (f->has_tls)

@@ -135,12 +135,56 @@ static const struct member test_table[] = {
     { "request", 0, MEMBER_OBJECT, true },
 };
 
+/* Members of `auth` are directives, but for these two. */
+struct raw_auth {
+    const char *scheme, *grant;
+    mf_val any;
+};
+
+#define AUTH(member) offsetof(struct raw_auth, member)
+#define SCHEME       { "scheme", AUTH(scheme), MEMBER_TEXT, true }
+#define VALUE(name)  { name, AUTH(any), MEMBER_ANY }
+#define MUST(name)   { name, AUTH(any), MEMBER_ANY, true }
+static const struct member bare_table[] = { SCHEME };
+static const struct member basic_table[] = {
+    SCHEME, MUST("username"), VALUE("password"),
+};
+static const struct member oauth2_table[] = {
+    SCHEME,
+    { "grant", AUTH(grant), MEMBER_TEXT },
+    VALUE("token_url"),
+    VALUE("client_id"),
+    VALUE("client_secret"),
+    VALUE("refresh_token"),
+    VALUE("scope"),
+    VALUE("audience"),
+    VALUE("issuer"),
+    VALUE("subject"),
+    VALUE("private_key"),
+    VALUE("key_id"),
+};
+static const struct member aws_table[] = {
+    SCHEME,          MUST("accessKeyId"), MUST("secretAccessKey"),
+    MUST("region"),  MUST("service"),     VALUE("sessionToken"),
+};
+
+static const struct scheme {
+    const char *name;
+    const struct member *table;
+    size_t count;
+} schemes[] = {
+    { "none", bare_table, COUNT_OF(bare_table) },
+    { "custom", bare_table, COUNT_OF(bare_table) },
+    { "basic", basic_table, COUNT_OF(basic_table) },
+    { "oauth2", oauth2_table, COUNT_OF(oauth2_table) },
+    { "aws_sigv4", aws_table, COUNT_OF(aws_table) },
+};
+
 static const char *const methods[] = {
     "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", NULL,
 };
-static const char *const schemes[] = {
-    "none",       "basic",     "custom", "oauth2",     "client_credentials",
-    "refresh_token", "jwt_bearer", "aws_sigv4", NULL,
+static const char *const grants[] = {
+    "client_credentials", "refresh_token", "jwt_bearer", NULL,
 };
 static const char *const sync_modes[] = {
     "add", "update", "upsert", "delete", "mirror", NULL,
@@ -573,23 +617,38 @@ static int check_hosts(struct reader *r, const struct raw_top *top,
     return 0;
 }
 
+static const struct scheme *find_scheme(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(schemes); i++)
+        if (strcmp(schemes[i].name, name) == 0)
+            return &schemes[i];
+    return NULL;
+}
+
 static int take_auth(struct reader *r, mf_val v, struct manifest *m)
 {
-    mf_val scheme = json_get(v, MF_STR("scheme"));
+    const struct scheme *scheme;
+    struct raw_auth raw = { 0 };
 
     m->auth_scheme = "none";
     m->auth_json = v;
     if (v.type == MF_ABSENT)
         return 0;
-    m->auth_scheme = reader_text(r, scheme);
-    if (!one_of(schemes, m->auth_scheme))
-        return reader_fault(r, scheme.raw ? scheme.raw : v.raw,
+    scheme = find_scheme(reader_text(r, json_get(v, MF_STR("scheme"))));
+    if (!scheme)
+        return reader_fault(r, reader_at(v, "scheme"),
                             "`scheme` must be one of none, basic, custom, "
-                            "oauth2, client_credentials, refresh_token, "
-                            "jwt_bearer, aws_sigv4");
-    if (strcmp(m->auth_scheme, "basic") == 0 &&
-        json_get(v, MF_STR("username")).type == MF_ABSENT)
-        return reader_fault(r, v.raw, "the scheme basic needs `username`");
+                            "oauth2, aws_sigv4");
+    if (reader_object(r, v, scheme->table, scheme->count, &raw,
+                      "`auth` of this scheme") != 0)
+        return -1;
+    if (raw.grant && !one_of(grants, raw.grant))
+        return reader_fault(r, reader_at(v, "grant"),
+                            "`grant` must be client_credentials, "
+                            "refresh_token or jwt_bearer");
+    if (raw.grant && json_get(v, MF_STR("token_url")).type == MF_ABSENT)
+        return reader_fault(r, v.raw, "a `grant` needs `token_url`");
+    m->auth_scheme = scheme->name;
     m->auth = compile(r, v, "auth");
     return m->auth ? 0 : -1;
 }

@@ -172,6 +172,7 @@ int cmd_map(int argc, char **argv)
     const char *file = NULL;
     struct plugin *p;
     struct err e = { "" };
+    int rc;
 
     for (int k = 1; k < argc; k++) {
         if (strcmp(argv[k], "--fixed") == 0)
@@ -192,5 +193,7 @@ int cmd_map(int argc, char **argv)
         fprintf(stderr, "manifold map: %s\n", e.text);
         return 1;
     }
-    return map_lines(p, &o);
+    rc = map_lines(p, &o);
+    plugin_free(p);
+    return rc;
 }

@@ -499,6 +499,7 @@ static void tear_down(struct worker *w)
         destination_free(w->destinations[i]);
         instance_free(w->instances[i]);
     }
+    plugin_free(w->plugin);
     event_free(w->wake);
     event_free(w->pump);
     event_free(w->timer);

@@ -184,8 +184,11 @@ static void batch_limits(struct subscription *s)
     const struct manifest_action *a = s->action;
     bool on = a->batch_default;
     mf_val v = json_get(s->mapping_json, MF_STR("enable_batching"));
-    int64_t n;
+    int64_t n = 0;
 
+    /* A size that is mapped asks for batches, unless they are switched off. */
+    json_integer(json_get(s->mapping_json, MF_STR("batch_size")), &n);
+    on |= n > 1;
     if (v.type == MF_BOOL)
         on = json_is_true(v);
     s->batch_size = on && a->batch_size ? a->batch_size : 1;

@@ -26,6 +26,9 @@ struct plugin *plugin_load(int fd, const char *manifest, size_t manifest_len,
                            const char *hash, struct err *e);
 /* Convenience for tools: image_read + plugin_load of a file. */
 struct plugin *plugin_open(const char *path, struct err *e);
+/* Forgets the plugin; its code stays mapped. After its last instance. NULL is
+ * fine. */
+void plugin_free(struct plugin *p);
 
 #define SUBSCRIPTIONS_MAX 200
 

@@ -169,6 +169,14 @@ struct plugin *plugin_load(int fd, const char *manifest, size_t manifest_len,
     return p;
 }
 
+void plugin_free(struct plugin *p)
+{
+    if (!p)
+        return;
+    manifest_free(p->manifest);
+    free(p);
+}
+
 /* Tools are short-lived and map the file itself, so that backtraces name it;
  * the host maps copies from its store (store.h). */
 struct plugin *plugin_open(const char *path, struct err *e)

@@ -160,8 +160,8 @@ static void check_missing(struct check *c, mf_val settings, const char *at)
             (v.type == MF_ABSENT &&
              json_get(field, MF_STR("default")).type > MF_NULL))
             continue;
-        add(c, v.raw ? v.raw : at, "the setting `%s` of %s is missing%s%s", key, c->m->slug,
-            *help ? ": " : "", help);
+        add(c, v.raw ? v.raw : at, "the setting `%s` of %s is missing%s%s", key,
+            c->m->slug, *help ? ": " : "", help);
     }
 }
 

@@ -231,8 +231,8 @@ static void test_no_presets(void **state)
 {
     static const struct expected x = { GOOD, NULL, NULL, NULL, NULL };
     struct instance_fault faults[MAX];
-    char *copy = xasprintf("%.*s]}", (int)(strstr(text, "{\"name\": \"P\"") - text),
-                           text);
+    char *copy = xasprintf(
+        "%.*s]}", (int)(strstr(text, "{\"name\": \"P\"") - text), text);
     struct manifest *m = manifest(copy);
 
     (void)state;

@@ -117,7 +117,10 @@ static void zero_sections(struct fake *f)
 {
     memset(f->section, 0, SECTIONS * sizeof *f->section);
 }
-static void far_sections(struct fake *f) { f->head->e_shoff = FAKE_SIZE * 9ull; }
+static void far_sections(struct fake *f)
+{
+    f->head->e_shoff = FAKE_SIZE * 9ull;
+}
 static void wrapped_sections(struct fake *f) { f->head->e_shoff = -32; }
 static void far_section(struct fake *f)
 {

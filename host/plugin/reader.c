@@ -58,7 +58,8 @@ static size_t escape_bytes(const char **p, const char *end)
     if (code < 0x800)
         return 2;
     if (code >= 0xD800 && code < 0xDC00 && end - *p >= 6 && **p == '\\' &&
-        (*p)[1] == 'u' && strchr("dD", (*p)[2]) && strchr("cdefCDEF", (*p)[3])) {
+        (*p)[1] == 'u' && strchr("dD", (*p)[2]) &&
+        strchr("cdefCDEF", (*p)[3])) {
         *p += 6;
         return 4;
     }

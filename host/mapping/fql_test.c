@@ -53,7 +53,8 @@ static const char event[] =
     "{\"type\":\"track\",\"event\":\"Bill \\u00e9\\\"t\\\"\",\"userId\":\"u7\","
     "\"anonymousId\":\"a1\",\"sent\":\"2024-03-01T10:00:00Z\","
     "\"properties\":{\"total\":12.5,\"n\":\"12.5\",\"on\":true,\"off\":false,"
-    "\"none\":null,\"zero\":0,\"tags\":[\"x\",\"y z\",3],\"o\":{\"a\":{\"b\":1}},"
+    "\"none\":null,\"zero\":0,\"tags\":[\"x\",\"y z\",3],"
+    "\"o\":{\"a\":{\"b\":1}},"
     "\"two words\":\"yes\",\"a-b_c\":1,\"empty\":\"\",\"and\":5},"
     "\"context\":{\"ip\":\"1.2.3.4\"},\"ty\\u0070e\":\"track\"}";
 

@@ -227,7 +227,7 @@ static bool member_as_recorded(const char *function, mf_val v)
                            : json_is_true(out) ? MEMBERSHIP_IN
                                                : MEMBERSHIP_OUT;
     enum membership got =
-        function[0] == 'e'   ? membership_engage(event, json_at(args, 1), &arena)
+        function[0] == 'e'   ? membership_engage(event, JSON_NULL, &arena)
         : function[2] == 't' ? membership_retl(event, mode, &arena)
                              : membership_of(event, mode, json_at(args, 2),
                                              &arena);

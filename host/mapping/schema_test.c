@@ -118,11 +118,13 @@ static void values_are_coerced(void **state)
 static void empty_values_go(void **state)
 {
     const char *fields =
-        "[{\"key\":\"s\",\"type\":\"string\"},{\"key\":\"n\",\"type\":\"number\"},"
+        "[{\"key\":\"s\",\"type\":\"string\"},"
+        "{\"key\":\"n\",\"type\":\"number\"},"
         "{\"key\":\"z\",\"type\":\"string\",\"allow_null\":true},"
         "{\"key\":\"m\",\"type\":\"string\",\"multiple\":true},"
         "{\"key\":\"o\",\"type\":\"object\",\"properties\":["
-        "{\"key\":\"s\",\"type\":\"string\"},{\"key\":\"n\",\"type\":\"number\"}]},"
+        "{\"key\":\"s\",\"type\":\"string\"},"
+        "{\"key\":\"n\",\"type\":\"number\"}]},"
         "{\"key\":\"free\",\"type\":\"object\"}]";
 
     (void)state;

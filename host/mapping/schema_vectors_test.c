@@ -3,7 +3,8 @@
  * schema_vectors_test.c - field checks against what the original recorded:
  * validateSchema and removeEmptyValues. Those take JSON schemas; as ours are
  * compiled from fields, each is first turned back into the fields it came
- * from. Takes actions/_core.json from MANIFOLD_VECTORS; skipped without it. */
+ * from. There is no fieldsToJsonSchema here for the same reason: no JSON
+ * schema is ever made, and what one would mean is what is tested. Takes actions/_core.json from MANIFOLD_VECTORS; skipped without it. */
 #include "schema.c"
 
 #include "base/io.h"

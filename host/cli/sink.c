@@ -30,6 +30,7 @@ struct sink {
     int status, out;
     int64_t delay_ms;
     bool silent; /* never answers */
+    bool quiet;  /* writes nothing */
     struct buf line;
 };
 
@@ -99,7 +100,8 @@ static void on_request(struct http_request *r, void *arg)
     struct timeval tv = { s->delay_ms / 1000, s->delay_ms % 1000 * 1000 };
     struct delayed *d;
 
-    write_line(s, r);
+    if (!s->quiet)
+        write_line(s, r);
     if (s->silent)
         return;
     if (!s->delay_ms) {
@@ -175,7 +177,7 @@ int cmd_sink(int argc, char **argv)
 {
     static const struct option options[] = {
         { "status", 1, NULL, 's' }, { "delay", 1, NULL, 'd' },
-        { "silent", 0, NULL, 'q' }, { "output", 1, NULL, 'o' },
+        { "silent", 0, NULL, 'n' }, { "quiet", 0, NULL, 'q' }, { "output", 1, NULL, 'o' },
         { NULL, 0, NULL, 0 }
     };
     struct sink s = { .status = 200, .out = 1 };
@@ -188,8 +190,10 @@ int cmd_sink(int argc, char **argv)
             s.status = (int)n;
         else if (o == 'd' && parse_duration(mf_cstr(optarg), &s.delay_ms))
             continue;
-        else if (o == 'q')
+        else if (o == 'n')
             s.silent = true;
+        else if (o == 'q')
+            s.quiet = true;
         else if (o == 'o')
             s.out = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
                          0644);
@@ -209,7 +213,7 @@ int cmd_sink(int argc, char **argv)
     buf_deinit(&s.line);
     return rc;
 usage:
-    fputs("usage: manifold sink [--status N] [--delay TIME] [--silent] "
+    fputs("usage: manifold sink [--status N] [--delay TIME] [--silent] [--quiet] "
           "[--output FILE] HOST:PORT\n",
           stderr);
     return EXIT_USAGE;

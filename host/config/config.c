@@ -204,21 +204,22 @@ static void unknown_destination(const struct config *c,
 {
     size_t n = c->destinations.count;
     const char **names = xcalloc(n + 1, sizeof *names), *meant;
+    char quote[CONF_QUOTE];
 
     for (size_t i = 0; i < n; i++)
         names[i] = c->destinations.list[i].name;
     meant = nearest(*name, names);
     if (meant)
         faults_error(f, config_place(c, name),
-                     "the source \"%s\" sends to \"%.64s\", and there is no "
+                     "the source \"%s\" sends to %s, and there is no "
                      "such destination; did you mean \"%s\"?",
-                     s->name, *name, meant);
+                     s->name, member_quote(c, name, quote), meant);
     else
         faults_error(f, config_place(c, name),
-                     "the source \"%s\" sends to \"%.64s\", and there is no "
+                     "the source \"%s\" sends to %s, and there is no "
                      "such destination; add it to \"destinations\", or take "
                      "the name away",
-                     s->name, *name);
+                     s->name, member_quote(c, name, quote));
     free(names);
 }
 

@@ -18,7 +18,7 @@
 
 /* ---- faults ---- */
 
-void reader_fault(struct reader *r, const char *at, const char *format, ...)
+void conf_fault(struct reader *r, const char *at, const char *format, ...)
 {
     char text[FAULT_TEXT];
     va_list ap;
@@ -129,7 +129,7 @@ void kind_fault(struct reader *r, const struct member *m, mf_val v,
     buf_init(&wanted, FAULT_TEXT / 2);
     put_wanted(&wanted, m);
     buf_char(&wanted, 0);
-    reader_fault(r, v.raw, "\"%s\" cannot %s %s; write %s", m->key, verb,
+    conf_fault(r, v.raw, "\"%s\" cannot %s %s; write %s", m->key, verb,
                  describe(r, m, v, found, sizeof found), wanted.data);
     buf_deinit(&wanted);
 }
@@ -286,7 +286,7 @@ static void tell_mapping(void *context, const char *at, const char *text)
     while (len > 0 && text[len - 1] == '.')
         len--; /* the sentence goes on */
     if (f->told++ < MAPPING_FAULTS)
-        reader_fault(f->r, at, "the mapping is wrong here: %.*s; correct it",
+        conf_fault(f->r, at, "the mapping is wrong here: %.*s; correct it",
                      len, text);
 }
 
@@ -361,7 +361,7 @@ static bool entry_is_new(struct reader *r, const struct member *m,
     const char *copy = arena_copy(&r->c->private->arena, name).ptr;
 
     if (name.len != strlen(copy) || !scalar_is_name(copy)) {
-        reader_fault(r, raw_key.ptr - 1,
+        conf_fault(r, raw_key.ptr - 1,
                      "\"%.*s\" cannot be the name of %s; use 1 to %d of "
                      "letters, digits, _ . and -",
                      (int)(raw_key.len < 100 ? raw_key.len : 100),
@@ -377,7 +377,7 @@ static bool entry_is_new(struct reader *r, const struct member *m,
             continue;
         first = config_place(r->c, entry);
         if (strcmp(first.file, r->file->path) != 0)
-            reader_fault(r, raw_key.ptr - 1,
+            conf_fault(r, raw_key.ptr - 1,
                          "there is %s \"%s\" already at %s:%u:%u; rename or "
                          "remove one of them",
                          s->what, copy, first.file, first.line, first.column);
@@ -404,7 +404,7 @@ static enum kind_read read_entries(struct reader *r, const struct member *m,
         char *to = (char *)list->list + list->count * s->size;
 
         if (list->count == ENTRIES_MAX) {
-            reader_fault(r, raw.ptr - 1,
+            conf_fault(r, raw.ptr - 1,
                          "\"%s\" has more than %d entries; remove some",
                          m->key, ENTRIES_MAX);
             break;

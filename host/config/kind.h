@@ -40,7 +40,7 @@ extern const struct kind kinds[KIND_ENTRIES + 1];
 void kind_fault(struct reader *r, const struct member *m, mf_val v,
                 const char *verb);
 /* A fault at a value: place and all. */
-void reader_fault(struct reader *r, const char *at, const char *format, ...)
+void conf_fault(struct reader *r, const char *at, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -35,11 +35,11 @@ static void unknown_key(struct reader *r, const struct shape *s, mf_str raw)
              raw.ptr);
     meant = nearest(word, keys);
     if (meant)
-        reader_fault(r, raw.ptr - 1,
+        conf_fault(r, raw.ptr - 1,
                      "there is no key \"%s\" in %s; did you mean \"%s\"?",
                      word, s->what, meant);
     else
-        reader_fault(r, raw.ptr - 1,
+        conf_fault(r, raw.ptr - 1,
                      "there is no key \"%s\" in %s; remove it, or use one of "
                      "%s",
                      word, s->what, known.data);
@@ -59,7 +59,7 @@ static bool first_time(struct reader *r, const struct member *m, mf_str raw,
     }
     if (!conf_file_holds(r->file, *seen)) {
         first = config_place_of(r->c, *seen);
-        reader_fault(r, raw.ptr - 1,
+        conf_fault(r, raw.ptr - 1,
                      "\"%s\" stands in %s:%u:%u already; remove one of them",
                      m->key, first.file, first.line, first.column);
     }
@@ -143,7 +143,7 @@ void member_finish(struct reader *r, const struct shape *s, const char *at,
         if (seen[m - s->members])
             continue;
         if (m->required)
-            reader_fault(r, at, "\"%s\" is missing in %s; add it: %s", m->key,
+            conf_fault(r, at, "\"%s\" is missing in %s; add it: %s", m->key,
                          s->what, m->help);
         put_default(r, m, at, base);
     }

@@ -98,6 +98,9 @@ struct reader {
 void member_note_place(struct config *c, const void *member, const char *at);
 /* Once everything is read: from then on places are found by search. */
 void member_sort_places(struct config *c);
+/* A member that stands in a file, as its author wrote it. */
+const char *member_quote(const struct config *c, const void *member,
+                         char out[CONF_QUOTE]);
 /* One object's members, as far as they stand in it. seen has MEMBERS_MAX
  * places, all NULL at first; an object in several files is read with several
  * calls that share it. */

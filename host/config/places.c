@@ -73,6 +73,20 @@ struct place config_place_of(const struct config *c, const char *at)
     return f ? conf_file_place(f, at) : (struct place){ c->path, 0, 0 };
 }
 
+const char *member_quote(const struct config *c, const void *member,
+                         char out[CONF_QUOTE])
+{
+    const struct member_place *found = find(c->private, member);
+    const struct conf_file *f = found ? file_of(c, found->at) : NULL;
+
+    ASSERT(f);
+    return conf_file_quote(
+        f,
+        json_root((mf_str){ found->at, (size_t)(f->text.data + f->text.len -
+                                                found->at) }),
+        out);
+}
+
 /* How many bytes of raw text the character at p takes, and how many it is
  * unescaped. A surrogate pair is one character. */
 static size_t step(const char *p, const char *end, size_t *text)

@@ -131,14 +131,14 @@ enum kind_read scalar_read_file(struct reader *r, const struct member *m,
         return got;
     path = *(const char **)target;
     if (stat(path, &st) != 0 || access(path, R_OK) != 0) {
-        reader_fault(r, v.raw,
+        conf_fault(r, v.raw,
                      "\"%s\": %s cannot be read: %s; correct the path, or let "
                      "this user read the file",
                      m->key, path, strerror(errno));
         return READ_TOLD;
     }
     if (!S_ISREG(st.st_mode)) {
-        reader_fault(r, v.raw, "\"%s\": %s is not a file; name a file",
+        conf_fault(r, v.raw, "\"%s\": %s is not a file; name a file",
                      m->key, path);
         return READ_TOLD;
     }

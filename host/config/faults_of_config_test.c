@@ -327,6 +327,11 @@ static void what_concerns_several_members(void **state)
           "away\n"
           "m.json:~3: the source \"s\" names \"hook\" twice; remove one of "
           "them\n" },
+        { "{\"sources\":{\"s\":{\"write_key\":\"k\",\"destinations\":\n"
+          "[~\"x${TOKEN}\"]}}}",
+          "m.json:~1: the source \"s\" sends to \"x${TOKEN}\", and there is "
+          "no such destination; add it to \"destinations\", or take the name "
+          "away\n" },
         { "{\"sources\":{\"a\":{\"write_key\":~\"same\"},\n"
           "\"b\":{\"write_key\":\"other\"},\n\"c\":{\"write_key\":~\"same\"},\n"
           "\"d\":{\"write_key\":~\"s\\u0061me\"}}}",
@@ -417,7 +422,9 @@ static void conditions_and_mappings_are_placed(void **state)
     static const struct {
         const char *text, *place, *part;
     } rows[] = {
-        { DEST(",\"filter\":\"type = \\\"track\\\" and ((\""), "m.json:3:",
+        { DEST(",\"filter\":\"type = \\\"track\\\" and ((\""), "m.json:3:52: ",
+          "\"filter\" is not valid FQL here: " },
+        { DEST(",\"filter\":\"type & x\""), "m.json:3:34: ",
           "\"filter\" is not valid FQL here: " },
         { DEST(",\"subscriptions\":[{\"action\":\"a\",\n"
                "\"mapping\":{\"x\":1,\n\"y\":{\"@nope\":1}}}]"),

@@ -9,6 +9,7 @@
 #include <regex.h>
 #include <string.h>
 
+#define INTERNAL     "__segment_internal_"
 #define KEY_MAX      128
 #define EXPANDED_MAX (4u << 20) /* an action's fields, written out */
 
@@ -81,8 +82,21 @@ static const struct member condition_table[] = {
       true },
 };
 
-/* Names of fields inside fields ("a.b") are not followed. */
-static int check_condition_fields(struct reader *r, mf_val list, mf_val root)
+/* Fields that a condition may name: those of the root and those beside it.
+ * root absent: which there will be is not known yet. */
+struct scope {
+    mf_val root, beside;
+};
+
+static bool in_scope(const struct scope *s, const char *name)
+{
+    return strchr(name, '.') || /* inside another: not followed */
+           str_starts(mf_cstr(name), MF_STR(INTERNAL)) ||
+           fields_find(s->beside, mf_cstr(name)).type != MF_ABSENT ||
+           fields_find(s->root, mf_cstr(name)).type != MF_ABSENT;
+}
+
+static int check_names(struct reader *r, mf_val list, const struct scope *s)
 {
     mf_iter it = { { 0 } };
     mf_str key;
@@ -92,18 +106,17 @@ static int check_condition_fields(struct reader *r, mf_val list, mf_val root)
         mf_val name = json_get(one, MF_STR("fieldKey"));
         const char *text = reader_text(r, name);
 
-        if (name.type == MF_STRING && !strchr(text, '.') &&
-            fields_find(root, mf_cstr(text)).type == MF_ABSENT)
+        if (name.type == MF_STRING && !in_scope(s, text))
             return reader_fault(r, name.raw, "no field `%s` is here%s", text,
                                 reader_hint(r->arena, text,
-                                            fields_keys(r->arena, root,
+                                            fields_keys(r->arena, s->root,
                                                         NULL)));
     }
     return 0;
 }
 
-/* root absent: which fields there will be is not known yet. */
-static int check_rule(struct reader *r, mf_val rule, mf_val root)
+/* s NULL: the names do not matter, as where only forms look at them. */
+static int check_rule(struct reader *r, mf_val rule, const struct scope *s)
 {
     struct condition c = { 0 };
 
@@ -115,9 +128,8 @@ static int check_rule(struct reader *r, mf_val rule, mf_val root)
     if (c.match && strcmp(c.match, "all") != 0 && strcmp(c.match, "any") != 0)
         return reader_fault(r, reader_at(rule, "match"),
                             "`match` must be all or any");
-    return root.type == MF_ABSENT
-               ? 0
-               : check_condition_fields(r, c.conditions, root);
+    return s && s->root.type != MF_ABSENT ? check_names(r, c.conditions, s)
+                                          : 0;
 }
 
 static int check_choices(struct reader *r, mf_val choices)
@@ -194,8 +206,7 @@ static bool good_key(const char *key)
     for (const char *p = key; *p; p++)
         if ((unsigned char)*p < ' ' || *p == '"' || *p == '\\')
             return false;
-    return strlen(key) <= KEY_MAX &&
-           !str_starts(mf_cstr(key), MF_STR("__segment_internal_"));
+    return strlen(key) <= KEY_MAX;
 }
 
 static bool one_of(const char *const *list, const char *word)
@@ -206,8 +217,8 @@ static bool one_of(const char *const *list, const char *word)
 }
 
 /* Everything but its properties, which are left to the caller, and whether it
- * stands twice. root are the fields that its conditions may name. */
-static int check_field(struct reader *r, mf_val v, mf_val root,
+ * stands twice. */
+static int check_field(struct reader *r, mf_val v, const struct scope *scope,
                        enum fields_use use, struct field *f)
 {
     bool action = use != FIELDS_SETTINGS;
@@ -229,8 +240,8 @@ static int check_field(struct reader *r, mf_val v, mf_val root,
     if (f->properties.type && strcmp(f->type, "object") != 0)
         return reader_fault(r, f->properties.raw,
                             "only a field of type object has `properties`");
-    if (check_rule(r, f->required_if, root) != 0 ||
-        check_rule(r, f->depends_on, root) != 0 ||
+    if (check_rule(r, f->required_if, scope) != 0 ||
+        check_rule(r, f->depends_on, NULL) != 0 ||
         check_choices(r, f->choices) != 0 ||
         (f->pattern && check_pattern(r, v, f->pattern) != 0))
         return -1;
@@ -259,6 +270,7 @@ static const char **room_for_keys(struct reader *r, mf_val array)
 static int check_properties(struct reader *r, mf_val array, mf_val root,
                             unsigned depth)
 {
+    const struct scope scope = { root, array };
     mf_iter it = { { 0 } };
     const char **seen;
     mf_str key;
@@ -275,7 +287,7 @@ static int check_properties(struct reader *r, mf_val array, mf_val root,
     while (json_next(array, &it, &key, &v)) {
         struct field f = { 0 };
 
-        if (check_field(r, v, root, FIELDS_ACTION, &f) != 0 ||
+        if (check_field(r, v, &scope, FIELDS_ACTION, &f) != 0 ||
             check_twins(r, seen, v, f.key) != 0 ||
             check_properties(r, f.properties, root, depth + 1) != 0)
             return -1;
@@ -366,31 +378,25 @@ static bool has_names(mf_val array)
     return false;
 }
 
-/* A shared field was checked where it stands; what its conditions name must
+/* A shared field was checked where it stands; what its condition names must
  * be in this action. */
-static int check_use(struct reader *r, mf_val v, mf_val field, mf_val whole)
+static int check_use(struct reader *r, mf_val v, mf_val field,
+                     const struct scope *scope)
 {
-    const char *rule_names[] = { "required_if", "depends_on" };
+    mf_val rule = json_get(field, MF_STR("required_if"));
     struct reader quiet = *r;
 
     quiet.err = NULL;
-    for (size_t i = 0; i < COUNT_OF(rule_names); i++) {
-        mf_val rule = json_get(field, mf_cstr(rule_names[i]));
-
-        if (rule.type != MF_ABSENT &&
-            check_condition_fields(&quiet, json_get(rule, MF_STR("conditions")),
-                                   whole) != 0)
-            return reader_fault(r, v.raw,
-                                "`%s` of this field names a field that the "
-                                "action has not",
-                                rule_names[i]);
-    }
-    return 0;
+    if (check_names(&quiet, json_get(rule, MF_STR("conditions")), scope) == 0)
+        return 0;
+    return reader_fault(r, v.raw, "`required_if` of this field names a field "
+                                  "that the action has not");
 }
 
 static int check_fields(struct reader *r, mf_val array, mf_val whole,
                         enum fields_use use)
 {
+    const struct scope scope = { whole, whole };
     mf_iter it = { { 0 } }, written_out = { { 0 } };
     mf_str key;
     mf_val v, field;
@@ -405,9 +411,9 @@ static int check_fields(struct reader *r, mf_val array, mf_val whole,
         json_next(whole, &written_out, &key, &field);
         if (v.type == MF_STRING) {
             f.key = reader_text(r, json_get(field, MF_STR("key")));
-            if (check_use(r, v, field, whole) != 0)
+            if (check_use(r, v, field, &scope) != 0)
                 return -1;
-        } else if (check_field(r, v, whole, use, &f) != 0 ||
+        } else if (check_field(r, v, &scope, use, &f) != 0 ||
                    check_properties(r, f.properties, whole, 2) != 0) {
             return -1;
         }
@@ -449,7 +455,7 @@ int fields_check_shared(struct reader *r, mf_val shared)
     while (json_next(shared, &it, &name, &v)) {
         struct field f = { .key = "-" };
 
-        if (check_field(r, v, none, FIELDS_ACTION, &f) != 0 ||
+        if (check_field(r, v, NULL, FIELDS_ACTION, &f) != 0 ||
             check_properties(r, f.properties, none, 2) != 0)
             return -1;
     }

@@ -21,7 +21,7 @@
 #define ACTIONS_MAX    200
 #define PRESETS_MAX    200
 #define HOSTS_MAX      100
-#define BATCH_SIZE_MAX 100000
+#define BATCH_SIZE_MAX 1000000
 #define BATCH_KEYS_MAX 4
 #define SLUG_MAX       64
 #define NAME_BYTES_MAX 100

@@ -651,6 +651,13 @@ static size_t edit_distance(const char *a, size_t n, const char *b, size_t m)
     return row[m];
 }
 
+bool text_among(const char *word, const char *const *list)
+{
+    while (*list && strcmp(*list, word) != 0)
+        list++;
+    return *list != NULL;
+}
+
 const char *nearest(const char *word, const char *const *list)
 {
     size_t n = strlen(word), best = n / 3 + 1;

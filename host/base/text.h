@@ -63,6 +63,8 @@ bool str_ieq(mf_str a, mf_str b); /* ASCII case-insensitive */
 bool str_starts(mf_str s, mf_str prefix);
 bool str_ends(mf_str s, mf_str suffix);
 mf_str str_trim(mf_str s); /* ASCII white space at both ends */
+/* True if word is in list, which ends in NULL. */
+bool text_among(const char *word, const char *const *list);
 /* The name in list nearest to word by edit distance, or NULL when none is
  * within a third of its length: for "did you mean". list ends in NULL. */
 const char *nearest(const char *word, const char *const *list);

@@ -53,13 +53,6 @@ static const char *text_of(struct check *c, mf_val v)
     return arena_copy(&c->arena, json_text(v, &c->arena)).ptr;
 }
 
-static bool one_of(const char *const *list, const char *word)
-{
-    while (*list && strcmp(*list, word) != 0)
-        list++;
-    return *list != NULL;
-}
-
 /* Nothing was given: the schema drops these before it looks. */
 static bool is_empty(mf_val v)
 {
@@ -237,7 +230,7 @@ static void check_mapping_key(struct check *c,
         return;
     }
     if (str_starts(key, MF_STR(INTERNAL)) ||
-        (a->batch_size && one_of(batch_controls, key.ptr)))
+        (a->batch_size && text_among(key.ptr, batch_controls)))
         return;
     add(c, raw.ptr - 1, "%s has no such field `%s`%s", a->slug, key.ptr,
         reader_hint(&c->arena, key.ptr,

@@ -209,13 +209,6 @@ static bool good_key(const char *key)
     return strlen(key) <= KEY_MAX;
 }
 
-static bool one_of(const char *const *list, const char *word)
-{
-    while (*list && strcmp(*list, word) != 0)
-        list++;
-    return *list != NULL;
-}
-
 /* Everything but its properties, which are left to the caller, and whether it
  * stands twice. */
 static int check_field(struct reader *r, mf_val v, const struct scope *scope,
@@ -233,7 +226,7 @@ static int check_field(struct reader *r, mf_val v, const struct scope *scope,
     if (!good_key(f->key))
         return reader_fault(r, reader_at(v, "key"), "`%s` cannot be a key",
                             f->key);
-    if (!one_of(field_types, f->type))
+    if (!text_among(f->type, field_types))
         return reader_fault(r, reader_at(v, "type"), "no such type `%s`%s",
                             f->type,
                             reader_hint(r->arena, f->type, field_types));

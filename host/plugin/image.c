@@ -62,13 +62,6 @@ static const char *const imports[] = {
 static const char *const libraries[] = { "libc.so.6", "ld-linux-x86-64.so.2",
                                          "ld-linux-aarch64.so.1", NULL };
 
-static bool listed(const char *name, const char *const *list)
-{
-    while (*list && strcmp(*list, name) != 0)
-        list++;
-    return *list != NULL;
-}
-
 /* ---- symbols ---- */
 
 /* A sanitizer's runtime is the host's; it exports and imports at will. */
@@ -104,7 +97,7 @@ static bool is_descriptor(const char *name)
 static int check_import(const struct elf *f, const Elf64_Sym *s,
                         const char *name)
 {
-    if (!*name || listed(name, imports))
+    if (!*name || text_among(name, imports))
         return 0;
     if (of_sanitizer(name))
         return refuse_sanitizer(f, name);
@@ -261,7 +254,7 @@ static int check_http(const struct elf *f)
     char name[ELF_NAME];
 
     for (unsigned i = 0; i < f->needed_count; i++) {
-        if (listed(elf_text(f, f->needed[i], name), libraries))
+        if (text_among(elf_text(f, f->needed[i], name), libraries))
             continue;
         if (of_sanitizer(name))
             return refuse_sanitizer(f, name);

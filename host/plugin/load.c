@@ -10,6 +10,7 @@
 #include "plugin/instance.h"
 
 #include "base/io.h"
+#include "base/text.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -26,15 +27,6 @@
 static const char *const special[] = {
     "testAuthentication", "onDelete", "refreshAccessToken", NULL,
 };
-
-static bool is_special(const char *slug)
-{
-    const char *const *s = special;
-
-    while (*s && strcmp(*s, slug) != 0)
-        s++;
-    return *s != NULL;
-}
 
 static const mf_action *coded(const mf_destination *d, uint64_t i)
 {
@@ -80,7 +72,7 @@ static int check_coded(const struct manifest *m, const mf_destination *d,
             return err_set(e, "%s: its code has the action %s twice", m->slug,
                            a->slug);
     declared = manifest_action(m, mf_cstr(a->slug));
-    if (!declared && !is_special(a->slug))
+    if (!declared && !text_among(a->slug, special))
         return err_set(e, "%s: its code has an action %s that its manifest "
                           "has not",
                        m->slug, a->slug);

@@ -192,13 +192,6 @@ static const char *const sync_modes[] = {
 
 /* ---- small checks ---- */
 
-static bool one_of(const char *const *list, const char *word)
-{
-    while (*list && strcmp(*list, word) != 0)
-        list++;
-    return *list != NULL;
-}
-
 static bool good_slug(const char *slug)
 {
     size_t n = strspn(slug, "abcdefghijklmnopqrstuvwxyz0123456789-");
@@ -312,7 +305,7 @@ static struct declared_request *compile_request(struct reader *r, mf_val v,
                       "a request") != 0)
         return NULL;
     text = q.method.type == MF_STRING ? reader_text(r, q.method) : "GET";
-    if (!one_of(methods, text)) {
+    if (!text_among(text, methods)) {
         reader_fault(r, q.method.raw, "no such method `%s`%s", text,
                      reader_hint(r->arena, text, methods));
         return NULL;
@@ -383,11 +376,11 @@ static int take_sync_mode(struct reader *r, mf_val v)
                       "`sync_mode`") != 0)
         return -1;
     for (const char *const *c = s.choices; *c; c++)
-        if (!one_of(sync_modes, *c))
+        if (!text_among(*c, sync_modes))
             return reader_fault(r, reader_at(v, "choices"),
                                 "no such sync mode `%s`%s", *c,
                                 reader_hint(r->arena, *c, sync_modes));
-    if (s.fallback && !one_of(s.choices, s.fallback))
+    if (s.fallback && !text_among(s.fallback, s.choices))
         return reader_fault(r, reader_at(v, "default"),
                             "`%s` is not among `choices`", s.fallback);
     return 0;
@@ -642,7 +635,7 @@ static int take_auth(struct reader *r, mf_val v, struct manifest *m)
     if (reader_object(r, v, scheme->table, scheme->count, &raw,
                       "`auth` of this scheme") != 0)
         return -1;
-    if (raw.grant && !one_of(grants, raw.grant))
+    if (raw.grant && !text_among(raw.grant, grants))
         return reader_fault(r, reader_at(v, "grant"),
                             "`grant` must be client_credentials, "
                             "refresh_token or jwt_bearer");

@@ -300,13 +300,6 @@ int store_list(struct plugin_store *s, const char *slug,
     return (int)n;
 }
 
-static bool among(const char *hash, const char *const *list)
-{
-    while (list && *list && strcmp(*list, hash) != 0)
-        list++;
-    return list && *list;
-}
-
 int store_prune(struct plugin_store *s, const char *slug,
                 const char *const *in_use, struct err *e)
 {
@@ -316,7 +309,7 @@ int store_prune(struct plugin_store *s, const char *slug,
     int rc = n < 0 ? -1 : 0;
 
     for (int i = STORE_KEEP; i < n; i++) {
-        if (among(copies[i].hash, in_use))
+        if (in_use && text_among(copies[i].hash, in_use))
             continue;
         if (copy_name(slug, copies[i].hash, name, e) != 0 ||
             (io.unlinkat(s->dir, name, 0) != 0 && errno != ENOENT))

@@ -39,6 +39,14 @@ void civil_from_days(int64_t days, int *y, int *m, int *d)
     *y = (int)(yoe + era * 400 + (*m <= 2));
 }
 
+static char *put_digits(char *to, int v, int width)
+{
+    for (int i = width - 1; i >= 0; i--, v /= 10)
+        to[i] = (char)('0' + v % 10);
+    return to + width;
+}
+
+/* On the path of every event, so without printf. */
 void time_iso(int64_t ms, char out[TIME_TEXT])
 {
     int64_t days = ms / 86400000, left = ms % 86400000;
@@ -49,15 +57,26 @@ void time_iso(int64_t ms, char out[TIME_TEXT])
         days--;
     }
     civil_from_days(days, &y, &m, &d);
-    if (y < 0 || y > 9999) /* ISO 8601 expanded years, as JavaScript has them */
-        snprintf(out, TIME_TEXT, "%c%06d-%02d-%02dT%02d:%02d:%02d.%03dZ",
-                 y < 0 ? '-' : '+', abs(y) % 1000000, m, d,
-                 (int)(left / 3600000), (int)(left / 60000 % 60),
-                 (int)(left / 1000 % 60), (int)(left % 1000));
-    else
-        snprintf(out, TIME_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", y, m,
-                 d, (int)(left / 3600000), (int)(left / 60000 % 60),
-                 (int)(left / 1000 % 60), (int)(left % 1000));
+    if (y < 0 || y > 9999) { /* as JavaScript's expanded years */
+        *out++ = y < 0 ? '-' : '+';
+        out = put_digits(out, abs(y) % 1000000, 6);
+    } else {
+        out = put_digits(out, y, 4);
+    }
+    *out++ = '-';
+    out = put_digits(out, m, 2);
+    *out++ = '-';
+    out = put_digits(out, d, 2);
+    *out++ = 'T';
+    out = put_digits(out, (int)(left / 3600000), 2);
+    *out++ = ':';
+    out = put_digits(out, (int)(left / 60000 % 60), 2);
+    *out++ = ':';
+    out = put_digits(out, (int)(left / 1000 % 60), 2);
+    *out++ = '.';
+    out = put_digits(out, (int)(left % 1000), 3);
+    *out++ = 'Z';
+    *out = 0;
 }
 
 /* Reads exactly n digits at *p. */
@@ -482,18 +501,29 @@ void random_bytes(void *out, size_t n)
     }
 }
 
+#define UUID_POOL 64 /* UUIDs drawn from the system at once */
+
 void uuid4(char out[UUID_TEXT])
 {
-    unsigned char b[16];
+    static _Thread_local unsigned char pool[UUID_POOL][16];
+    static _Thread_local unsigned left;
+    static const char set[] = "0123456789abcdef";
+    unsigned char *b;
 
-    random_bytes(b, sizeof b);
+    if (left == 0) {
+        random_bytes(pool, sizeof pool);
+        left = UUID_POOL;
+    }
+    b = pool[--left];
     b[6] = (b[6] & 15) | 64;
     b[8] = (b[8] & 63) | 128;
-    snprintf(out, UUID_TEXT,
-             "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-"
-             "%02x%02x%02x%02x%02x%02x",
-             b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9],
-             b[10], b[11], b[12], b[13], b[14], b[15]);
+    for (int i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *out++ = '-';
+        *out++ = set[b[i] >> 4];
+        *out++ = set[b[i] & 15];
+    }
+    *out = 0;
 }
 
 /* ---- UTF-8 ---- */

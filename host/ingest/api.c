@@ -288,27 +288,34 @@ static void add_rejection(struct json_out *w, bool *any, size_t index,
     json_end_object(w);
 }
 
+/* The source of one event of a batch that names none as a whole. */
+static struct source *source_of_event(struct api *a, mf_val event)
+{
+    mf_val key = json_get(event, MF_STR("writeKey"));
+
+    return key.type == MF_STRING
+               ? keys_find(&a->keys, json_text(key, &a->arena))
+               : NULL;
+}
+
 /* Takes each event of the batch by itself. Returns what stopped it. */
 static enum journal_state keep_batch(struct api *a, struct source *s,
-                                     mf_val batch, struct event_envelope *env,
+                                     const mf_val *events, size_t count,
+                                     struct event_envelope *env,
                                      uint64_t *seq, bool *any)
 {
     struct json_out w;
-    mf_iter it = { { 0 } };
-    mf_str key, id;
-    mf_val event;
+    mf_str id;
 
     buf_clear(&a->answer);
     json_out_init(&w, &a->answer);
-    for (size_t i = 0; json_next(batch, &it, &key, &event); i++) {
+    for (size_t i = 0; i < count; i++) {
         struct event_fault fault = { "payload_too_large",
                                      "Exceed payload limit" };
-        struct source *own = s;
+        mf_val event = events[i];
+        struct source *own = s ? s : source_of_event(a, event);
         enum journal_state state;
-        mf_val own_key = json_get(event, MF_STR("writeKey"));
 
-        if (!s && own_key.type == MF_STRING)
-            own = keys_find(&a->keys, json_text(own_key, &a->arena));
         buf_clear(&a->event);
         if (!own) {
             add_rejection(&w, any, i, "invalid_write_key");
@@ -335,13 +342,21 @@ static enum journal_state keep_batch(struct api *a, struct source *s,
     return JOURNAL_OK;
 }
 
-static bool batch_has_key(struct api *a, mf_val batch)
+/* One walk: the events, at most BATCH_EVENTS_MAX of them; the count may be one
+ * more, which says that there are too many. */
+static size_t list_events(mf_val batch, mf_val events[BATCH_EVENTS_MAX])
 {
-    mf_val first = json_at(batch, 0);
-    mf_val key = json_get(first, MF_STR("writeKey"));
+    mf_iter it = { { 0 } };
+    size_t n = 0;
+    mf_str key;
+    mf_val v;
 
-    return key.type == MF_STRING &&
-           keys_find(&a->keys, json_text(key, &a->arena)) != NULL;
+    while (json_next(batch, &it, &key, &v)) {
+        if (n == BATCH_EVENTS_MAX)
+            return n + 1;
+        events[n++] = v;
+    }
+    return n;
 }
 
 static void on_batch(struct api *a, struct http_request *r, struct source *s,
@@ -356,16 +371,19 @@ static void on_batch(struct api *a, struct http_request *r, struct source *s,
     static const struct refusal too_large = { 400, "payload_too_large",
                                               "Exceed payload limit", 0 };
     mf_val batch = json_get(body, MF_STR("batch"));
+    mf_val *events = arena_alloc(&a->arena,
+                                 BATCH_EVENTS_MAX * sizeof *events);
     const struct refusal *wrong = NULL;
     enum journal_state state;
     uint64_t seq = 0;
     bool any = false;
+    size_t n = 0;
 
     if (r->body.len > a->keys.max_batch_bytes)
         wrong = &too_large;
     else if (batch.type != MF_ARRAY)
         wrong = &no_batch;
-    else if (json_count(batch) > BATCH_EVENTS_MAX)
+    else if ((n = list_events(batch, events)) > BATCH_EVENTS_MAX)
         wrong = &too_many;
     if (wrong) {
         if (s)
@@ -376,7 +394,7 @@ static void on_batch(struct api *a, struct http_request *r, struct source *s,
     env->context = json_get(body, MF_STR("context"));
     env->integrations = json_get(body, MF_STR("integrations"));
     env->sent_at = json_get(body, MF_STR("sentAt"));
-    state = keep_batch(a, s, batch, env, &seq, &any);
+    state = keep_batch(a, s, events, n, env, &seq, &any);
     journal_flush(a->journal);
     if (state != JOURNAL_OK)
         refuse(a, r, refusal_of(state)); /* all of it comes again */
@@ -523,7 +541,8 @@ static void on_post(struct api *a, struct http_request *r, enum route route,
     body = json_root(r->body);
     s = source_of(a, r, body);
     if (!s && !(route == ROUTE_BATCH &&
-                batch_has_key(a, json_get(body, MF_STR("batch"))))) {
+                source_of_event(
+                    a, json_at(json_get(body, MF_STR("batch")), 0)))) {
         a->unknown_keys++;
         f.code = "invalid_write_key";
         f.message = "no source has this write key; send it as the user of "

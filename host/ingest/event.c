@@ -2,8 +2,8 @@
  *
  * event.c - see event.h.
  *
- * One walk over the members picks out those that have rules; a second one
- * copies the rest as they stand. */
+ * One walk over the members picks out those that have rules and remembers the
+ * others, which are copied as they stand. */
 #include "ingest/event.h"
 
 #include "base/clock.h"
@@ -50,9 +50,18 @@ static const mf_str members[MEMBERS] = {
     { "sentAt", 6 },         { "receivedAt", 10 },
 };
 
+#define REST_MAX 128 /* members without rules that one walk remembers */
+
+struct other {
+    mf_str key;
+    mf_val v;
+};
+
 struct parts {
     mf_val v[MEMBERS];
     int type;
+    unsigned rest_count;
+    struct other rest[REST_MAX]; /* copied as they stand */
 };
 
 #define FAULT(c, m)                                                            \
@@ -74,19 +83,32 @@ static int member_named(mf_str raw_key)
     return -1;
 }
 
-static void pick(mf_val event, struct parts *p)
+static bool has_rules(int m)
+{
+    return m >= 0 && m != M_EVENT && m != M_NAME && m != M_CATEGORY;
+}
+
+/* The one walk over the event. False when it has too many members. */
+static bool pick(mf_val event, struct parts *p)
 {
     mf_iter it = { { 0 } };
     mf_str key;
     mf_val v;
 
-    memset(p, 0, sizeof *p);
+    memset(p->v, 0, sizeof p->v);
+    p->rest_count = 0;
     while (json_next(event, &it, &key, &v)) {
         int m = member_named(key);
 
         if (m >= 0)
             p->v[m] = v;
+        if (has_rules(m))
+            continue;
+        if (p->rest_count == REST_MAX)
+            return false;
+        p->rest[p->rest_count++] = (struct other){ key, v };
     }
+    return true;
 }
 
 static bool given(mf_val v)
@@ -309,25 +331,6 @@ static void write_object(struct json_out *w, enum member m, mf_val outer,
         write_merged(w, outer, own);
 }
 
-static bool has_rules(int m)
-{
-    return m >= 0 && m != M_EVENT && m != M_NAME && m != M_CATEGORY;
-}
-
-static void write_rest(struct json_out *w, mf_val event)
-{
-    mf_iter it = { { 0 } };
-    mf_str key;
-    mf_val v;
-
-    while (json_next(event, &it, &key, &v)) {
-        if (has_rules(member_named(key)))
-            continue;
-        json_key_raw(w, key);
-        json_val(w, v);
-    }
-}
-
 int event_normalise(mf_val event, const struct event_envelope *env,
                     struct buf *to, mf_str *message_id, struct arena *a,
                     struct event_fault *fault)
@@ -338,7 +341,9 @@ int event_normalise(mf_val event, const struct event_envelope *env,
 
     if (event.type != MF_OBJECT)
         return FAULT("event_not_object", "an event must be an object");
-    pick(event, &p);
+    if (!pick(event, &p))
+        return FAULT("too_many_members",
+                     "an event may have 128 members at its top level");
     if (find_type(&p, env, a, fault) != 0 || check(&p, fault) != 0 ||
         check_message_id(p.v[M_MESSAGE_ID], a, message_id, fault) != 0)
         return -1;
@@ -350,7 +355,10 @@ int event_normalise(mf_val event, const struct event_envelope *env,
     write_id(&w, M_ANONYMOUS_ID, p.v[M_ANONYMOUS_ID]);
     write_id(&w, M_PREVIOUS_ID, p.v[M_PREVIOUS_ID]);
     write_id(&w, M_GROUP_ID, p.v[M_GROUP_ID]);
-    write_rest(&w, event);
+    for (unsigned i = 0; i < p.rest_count; i++) {
+        json_key_raw(&w, p.rest[i].key);
+        json_val(&w, p.rest[i].v);
+    }
     write_object(&w, M_PROPERTIES, none, p.v[M_PROPERTIES]);
     write_object(&w, M_TRAITS, none, p.v[M_TRAITS]);
     write_object(&w, M_CONTEXT, env->context, p.v[M_CONTEXT]);

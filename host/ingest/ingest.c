@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define WAKERS         2048
-#define STATS_EVERY_MS 500
+#define STATS_EVERY_MS 100 /* and only when there is something new */
 #define LISTENERS_MAX  64
 
 struct waker {
@@ -48,6 +48,7 @@ struct ingest {
     struct listening listening[LISTENERS_MAX];
     size_t listening_count;
     struct buf out;
+    uint64_t told; /* requests and events when statistics were told last */
     bool draining;
     int exit_code;
 };
@@ -143,11 +144,27 @@ static void tell_stats(struct ingest *g)
         ipc_send(g->ipc, MSG_INGEST_STATS, g->out.data, g->out.len, -1);
 }
 
+static uint64_t progress(const struct ingest *g)
+{
+    uint64_t n = g->api.answered + g->api.unknown_keys +
+                 g->api.bad_requests + g->api.overloads + 1;
+
+    for (uint32_t i = 0; i < g->api.keys.count; i++)
+        n += g->api.keys.sources[i].received;
+    return n;
+}
+
 static void on_stats(evutil_socket_t fd, short what, void *arg)
 {
+    struct ingest *g = arg;
+    uint64_t now = progress(g);
+
     (void)fd;
     (void)what;
-    tell_stats(arg);
+    if (now == g->told)
+        return;
+    g->told = now;
+    tell_stats(g);
 }
 
 static void on_refused(void *arg, const struct source *s, const char *code,

@@ -8,6 +8,7 @@
 #include "json/json.h"
 
 #include "base/text.h"
+#include "json/scan.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -75,35 +76,11 @@ static bool check_escape(struct check *c)
     }
 }
 
-/* Bytes that end a plain run inside a string: '"', '\\', controls, and those
- * past ASCII. Eight at a time. */
-static const char *plain_run(const char *p, const char *end)
-{
-    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
-
-    while (end - p >= 8) {
-        uint64_t v, quote, slash, control;
-
-        memcpy(&v, p, 8);
-        quote = v ^ (ones * '"');
-        slash = v ^ (ones * '\\');
-        control = v & (ones * 0xE0);
-        if ((((quote - ones) & ~quote) | ((slash - ones) & ~slash) |
-             ((control - ones) & ~control) | v) & tops)
-            break;
-        p += 8;
-    }
-    while (p < end && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x80 &&
-           *p != '"' && *p != '\\')
-        p++;
-    return p;
-}
-
 static bool check_string(struct check *c)
 {
     c->p++;
     for (;;) {
-        c->p = plain_run(c->p, c->end);
+        c->p = scan_plain(c->p, c->end);
         if (c->p == c->end)
             return fail(c, "the text ends inside a string");
         if (*c->p == '"') {
@@ -291,14 +268,10 @@ void json_place(mf_str text, size_t offset, unsigned *line, unsigned *column)
 /* p is at the opening quote; returns the place after the closing one. */
 const char *json_string_end(const char *p, const char *end)
 {
-    for (p++; p < end; p++) {
-        p = plain_run(p, end);
-        if (p == end)
-            break;
-        if (*p == '"')
+    for (p++; p < end; p += 2) {
+        p = scan_quote(p, end);
+        if (p < end && *p == '"')
             return p + 1;
-        if (*p == '\\')
-            p++;
     }
     return end;
 }
@@ -307,21 +280,21 @@ static const char *container_end(const char *p, const char *end)
 {
     unsigned depth = 0;
 
-    for (; p < end; p++) {
-        switch (*p) {
-        case '"':
-            p = json_string_end(p, end) - 1;
-            break;
-        case '{': case '[':
+    for (;;) {
+        p = scan_structure(p, end);
+        if (p >= end)
+            return end;
+        if (*p == '"') {
+            p = json_string_end(p, end);
+        } else if (*p == '{' || *p == '[') {
             depth++;
-            break;
-        case '}': case ']':
+            p++;
+        } else {
+            p++;
             if (--depth == 0)
-                return p + 1;
-            break;
+                return p;
         }
     }
-    return end;
 }
 
 /* The value at p, which has no white space before it. */
@@ -399,9 +372,9 @@ bool json_key_is(mf_str raw, mf_str name)
     struct arena a;
     bool same;
 
-    if (raw.len == 0 || !memchr(raw.ptr, '\\', raw.len))
+    if (raw.len <= name.len) /* an escape is longer than what it stands for */
         return mf_eq(raw, name);
-    if (raw.len < name.len)
+    if (!memchr(raw.ptr, '\\', raw.len))
         return false;
     arena_init(&a, SIZE_MAX / 8);
     same = mf_eq(json_unescape(raw, &a), name);

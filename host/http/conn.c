@@ -144,8 +144,8 @@ static enum step read_chunks(struct conn *c)
 {
     size_t at = c->start + c->head_len + c->body_len, made, used;
     char *raw = c->in->data + at;
-    int rc = http_chunks_feed(&c->in->chunks, raw, &made, raw, c->len - at,
-                              &used);
+    int rc =
+        http_chunks_feed(&c->in->chunks, raw, &made, raw, c->len - at, &used);
 
     if (rc < 0)
         return fault(c, HTTP_BAD_CHUNK);
@@ -241,8 +241,7 @@ static enum step read_request(struct conn *c)
 
     if (c->state == CONN_BODY)
         return read_body(c);
-    n = http_head_feed(&c->in->head, c->in->data + c->start,
-                       c->len - c->start);
+    n = http_head_feed(&c->in->head, c->in->data + c->start, c->len - c->start);
     if (n < 0)
         return STEP_FAULT;
     if (n == 0)
@@ -299,10 +298,9 @@ static void fill_request(struct conn *c)
     r->base = base;
     r->method = http_span_of(base, h->method);
     r->path = h->path.len ? http_span_of(base, h->path) : MF_STR("/");
-    r->query = h->query.at ? http_span_of(base, h->query)
-                           : (mf_str){ NULL, 0 };
-    r->body = (mf_str){ base + c->head_len, h->chunked ? c->body_len
-                                                       : (size_t)h->length };
+    r->query = h->query.at ? http_span_of(base, h->query) : (mf_str){ NULL, 0 };
+    r->body = (mf_str){ base + c->head_len,
+                        h->chunked ? c->body_len : (size_t)h->length };
     r->user = NULL;
     if (r->fault == HTTP_NO_FAULT && r->body.len > 0)
         decode(c);
@@ -357,8 +355,7 @@ static void end_connection(struct conn *c)
         pause_reading(c);
         return;
     }
-    if (c->broken || !c->linger || c->eof ||
-        shutdown(c->fd, SHUT_WR) != 0) {
+    if (c->broken || !c->linger || c->eof || shutdown(c->fd, SHUT_WR) != 0) {
         http_conn_close(c);
         return;
     }
@@ -691,7 +688,7 @@ void http_conn_continue(struct conn *c)
              c->server->draining)
         drain_idle(c);
     else if (c->state != CONN_FLIGHT && c->state != CONN_CLOSING &&
-        c->state != CONN_LINGER && !c->writing)
+             c->state != CONN_LINGER && !c->writing)
         advance(c);
 }
 

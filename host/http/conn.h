@@ -41,9 +41,9 @@ struct block {
 
 struct block_pool {
     struct block *free[BLOCK_CLASSES];
-    size_t least;     /* cap of class 0; class n has least << n */
+    size_t least; /* cap of class 0; class n has least << n */
     size_t free_bytes;
-    uint64_t big;     /* bytes in use in blocks above class 0 */
+    uint64_t big; /* bytes in use in blocks above class 0 */
     uint64_t big_max;
 };
 
@@ -59,7 +59,7 @@ struct block *http_block_grow(struct block_pool *p, struct block *b,
 /* ---- connections ---- */
 
 enum conn_state {
-    CONN_IDLE,    /* between requests, no byte of the next one yet */
+    CONN_IDLE, /* between requests, no byte of the next one yet */
     CONN_HEAD,
     CONN_BODY,
     CONN_FLIGHT,  /* with the handler */
@@ -71,27 +71,27 @@ enum conn_state {
 struct peer;
 
 struct conn {
-    struct http_request req; /* first: a request is its connection */
+    struct http_request req;    /* first: a request is its connection */
     struct http_server *server; /* NULL when it is gone */
     int fd;                     /* -1 when it is gone */
     enum conn_state state;
-    bool reading, writing;      /* the event is added */
-    bool eof;                   /* the client has sent its last byte */
-    bool broken;                /* a write failed or ran over */
+    bool reading, writing; /* the event is added */
+    bool eof;              /* the client has sent its last byte */
+    bool broken;           /* a write failed or ran over */
     bool in_handler, answered;
-    bool close_after;           /* this answer is the last */
-    bool linger;                /* unread bytes may be behind it */
-    bool discarding;            /* the body is read to be forgotten */
-    bool no_body, chunked_out;  /* of the streaming answer */
+    bool close_after;          /* this answer is the last */
+    bool linger;               /* unread bytes may be behind it */
+    bool discarding;           /* the body is read to be forgotten */
+    bool no_body, chunked_out; /* of the streaming answer */
     bool queued;
 
     struct block *in;
-    size_t start;    /* of the request in in->data */
-    size_t len;      /* bytes in in->data */
+    size_t start; /* of the request in in->data */
+    size_t len;   /* bytes in in->data */
     size_t head_len;
-    size_t body_len; /* decoded chunks */
-    size_t end;      /* of the request, once whole */
-    uint64_t left;   /* of a discarded body with a length */
+    size_t body_len;   /* decoded chunks */
+    size_t end;        /* of the request, once whole */
+    uint64_t left;     /* of a discarded body with a length */
     uint64_t received; /* body bytes as they came */
     int64_t began;     /* monotonic ms, of the head or the body */
     struct buf decoded;
@@ -151,9 +151,9 @@ struct http_server {
     struct http_counters counters;
     struct listener *listeners[HTTP_LISTENERS_MAX];
     unsigned listener_count;
-    bool accepting;  /* listeners are wanted */
-    bool paused;     /* they are not added for want of room */
-    bool draining, drained;
+    bool accepting; /* listeners are wanted */
+    bool paused;    /* they are not added for want of room */
+    bool draining;
     uint64_t last_id;
     struct conn_list all;
     struct conn_list owed;   /* gone, but with the handler */

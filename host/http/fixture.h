@@ -102,14 +102,14 @@ static void bark(evutil_socket_t fd, short what, void *arg)
 }
 
 /* Turns the loop until the condition holds. */
-#define run_until(condition)                                                   \
-    do {                                                                       \
-        struct timeval tv_ = { WATCHDOG_S, 0 };                                \
-                                                                               \
-        event_add(watchdog, &tv_);                                             \
-        while (!(condition))                                                   \
-            event_base_loop(base, EVLOOP_ONCE);                                \
-        event_del(watchdog);                                                   \
+#define run_until(condition)                    \
+    do {                                        \
+        struct timeval tv_ = { WATCHDOG_S, 0 }; \
+                                                \
+        event_add(watchdog, &tv_);              \
+        while (!(condition))                    \
+            event_base_loop(base, EVLOOP_ONCE); \
+        event_del(watchdog);                    \
     } while (0)
 
 static int listen_on_loopback(int *port)
@@ -236,8 +236,10 @@ static void client_post(struct client *c, const char *path, mf_str body,
     struct buf b;
 
     buf_init(&b, CLIENT_MAX);
-    buf_printf(&b, "POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n"
-               "%s\r\n", path, body.len, headers);
+    buf_printf(&b,
+               "POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n"
+               "%s\r\n",
+               path, body.len, headers);
     buf_str(&b, body);
     client_send(c, buf_view(&b));
     buf_deinit(&b);
@@ -246,8 +248,8 @@ static void client_post(struct client *c, const char *path, mf_str body,
 /* Size of the head of the answer that is first in the buffer, or 0. */
 static size_t answer_head(const struct client *c)
 {
-    const char *end = c->in.len ? memmem(c->in.data, c->in.len, "\r\n\r\n", 4)
-                                : NULL;
+    const char *end =
+        c->in.len ? memmem(c->in.data, c->in.len, "\r\n\r\n", 4) : NULL;
 
     return end ? (size_t)(end - c->in.data) + 4 : 0;
 }
@@ -308,11 +310,11 @@ static void expect(struct client *c, int status, const char *body)
     answer_drop(c);
 }
 
-#define expect_end(c)                                                          \
-    do {                                                                       \
-        run_until((c)->eof);                                                   \
-        assert_false((c)->reset);                                              \
-        assert_int_equal((c)->in.len, 0);                                      \
+#define expect_end(c)                     \
+    do {                                  \
+        run_until((c)->eof);              \
+        assert_false((c)->reset);         \
+        assert_int_equal((c)->in.len, 0); \
     } while (0)
 
 #endif

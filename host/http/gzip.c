@@ -57,8 +57,8 @@ static int member(z_stream *z, struct buf *out, size_t in_len, struct err *e)
             return err_set(e, "gzip: more than %zu bytes", out->max);
         if (rc == Z_STREAM_END)
             return 0;
-        if (rc == Z_BUF_ERROR || (rc == Z_OK && z->avail_in == 0 &&
-                                  z->avail_out != 0))
+        if (rc == Z_BUF_ERROR ||
+            (rc == Z_OK && z->avail_in == 0 && z->avail_out != 0))
             return err_set(e, "gzip: the stream is cut short");
         if (rc == Z_NEED_DICT)
             return err_set(e, "gzip: a dictionary is asked for");
@@ -121,8 +121,8 @@ int gzip(mf_str in, int level, struct buf *out, struct err *e)
     if (in.len > UINT_MAX / 2)
         return err_set(e, "gzip: the text is too long");
     memset(&z, 0, sizeof z);
-    rc = deflateInit2(&z, level, Z_DEFLATED, GZIP_WINDOW, 8,
-                      Z_DEFAULT_STRATEGY);
+    rc =
+        deflateInit2(&z, level, Z_DEFLATED, GZIP_WINDOW, 8, Z_DEFAULT_STRATEGY);
     ASSERT(rc == Z_OK);
     bound = deflateBound(&z, in.len);
     to = buf_room(out, bound);

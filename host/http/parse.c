@@ -209,8 +209,7 @@ static bool read_line(struct http_head *h, const char *base, size_t at,
         return fail(h, HTTP_BAD_LINE);
     if (end - space != 9 || memcmp(space + 1, "HTTP/", 5) != 0)
         return fail(h, HTTP_BAD_LINE);
-    if (memcmp(space + 6, "1.", 2) != 0 ||
-        (space[8] != '0' && space[8] != '1'))
+    if (memcmp(space + 6, "1.", 2) != 0 || (space[8] != '0' && space[8] != '1'))
         return fail(h, HTTP_BAD_VERSION);
     h->minor = (uint8_t)(space[8] - '0');
     return read_target(h, base, (size_t)(target - base),
@@ -239,8 +238,8 @@ static bool host_ok(mf_str v)
 {
     for (size_t i = 0; i < v.len; i++) {
         unsigned char c = (unsigned char)v.ptr[i];
-        bool alnum = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' &&
-                                                (c | 0x20) <= 'z');
+        bool alnum =
+            (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
 
         if (!alnum && (c == 0 || !strchr("-._~%!$&'()*+;=:[]", c)))
             return false;
@@ -297,8 +296,8 @@ static bool read_field(struct http_head *h, const char *base, size_t at,
         return fail(h, HTTP_BAD_HEADER);
     f = &h->field[h->count];
     f->name = (struct http_span){ (uint16_t)at, (uint16_t)name };
-    f->value = (struct http_span){ (uint16_t)(value - base),
-                                   (uint16_t)(end - value) };
+    f->value =
+        (struct http_span){ (uint16_t)(value - base), (uint16_t)(end - value) };
     k = known_header(p, name);
     if (k >= 0 && !take_known(h, k, http_span_of(base, f->value)))
         return false;
@@ -519,8 +518,7 @@ mf_str http_head_known(const struct http_head *h, const char *base,
     return http_span_of(base, h->field[h->known[k] - 1].value);
 }
 
-mf_str http_head_named(const struct http_head *h, const char *base,
-                       mf_str name)
+mf_str http_head_named(const struct http_head *h, const char *base, mf_str name)
 {
     for (unsigned i = 0; i < h->count; i++) {
         struct http_span n = h->field[i].name;
@@ -545,8 +543,8 @@ bool http_list_has(mf_str list, mf_str token)
         while (i < list.len && list.ptr[i] != ',')
             i++;
         to = i;
-        while (to > from && (list.ptr[to - 1] == ' ' ||
-                             list.ptr[to - 1] == '\t'))
+        while (to > from &&
+               (list.ptr[to - 1] == ' ' || list.ptr[to - 1] == '\t'))
             to--;
         if (to - from == token.len &&
             same(list.ptr + from, token.ptr, token.len))

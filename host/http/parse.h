@@ -25,20 +25,20 @@
  * HTTP_TOO_LARGE on the request reaches the handler, which answers. */
 enum http_fault {
     HTTP_NO_FAULT,
-    HTTP_BAD_LINE,      /* request line */
+    HTTP_BAD_LINE, /* request line */
     HTTP_BAD_VERSION,
     HTTP_BAD_HEADER,
-    HTTP_BAD_HOST,      /* none, several, or not a host */
-    HTTP_BAD_LENGTH,    /* Content-Length */
-    HTTP_BAD_TRANSFER,  /* Transfer-Encoding, or beside Content-Length */
+    HTTP_BAD_HOST,     /* none, several, or not a host */
+    HTTP_BAD_LENGTH,   /* Content-Length */
+    HTTP_BAD_TRANSFER, /* Transfer-Encoding, or beside Content-Length */
     HTTP_BAD_CHUNK,
     HTTP_HEAD_TOO_LARGE,
     HTTP_SLOW_HEAD,
     HTTP_SLOW_BODY,
-    HTTP_TOO_LARGE,     /* body over the limit, encoded or decoded */
+    HTTP_TOO_LARGE, /* body over the limit, encoded or decoded */
     HTTP_BAD_GZIP,
-    HTTP_BAD_ENCODING,  /* a Content-Encoding that is not known */
-    HTTP_OVERLOADED,    /* no room for the body now: 503 */
+    HTTP_BAD_ENCODING, /* a Content-Encoding that is not known */
+    HTTP_OVERLOADED,   /* no room for the body now: 503 */
     HTTP_FAULTS
 };
 
@@ -75,19 +75,19 @@ struct http_field {
 
 /* Offsets count from the first byte given to http_head_feed(). */
 struct http_head {
-    uint32_t max;         /* bytes of the whole head */
+    uint32_t max; /* bytes of the whole head */
     uint32_t max_fields;
-    uint32_t line;        /* where the line being read begins */
-    uint32_t scanned;     /* no line feed before this */
+    uint32_t line;    /* where the line being read begins */
+    uint32_t scanned; /* no line feed before this */
     enum http_fault fault;
-    bool in_fields;       /* the request line is done */
-    bool skipped_line;    /* one empty line before a request is forgiven */
+    bool in_fields;    /* the request line is done */
+    bool skipped_line; /* one empty line before a request is forgiven */
     bool chunked, has_length, keep_alive, expects_continue;
-    uint8_t minor;        /* HTTP/1.minor */
+    uint8_t minor;             /* HTTP/1.minor */
     uint8_t known[HTTP_KNOWN]; /* index + 1 into field[] */
-    uint32_t several;     /* bit k: more than one of the known header k */
+    uint32_t several;          /* bit k: more than one of the known header k */
     uint16_t count;
-    uint64_t length;      /* of the body, when has_length */
+    uint64_t length;                      /* of the body, when has_length */
     struct http_span method, path, query; /* raw, the query without '?' */
     struct http_field field[HTTP_FIELDS_MAX];
 };

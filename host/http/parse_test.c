@@ -26,7 +26,10 @@ struct good {
     int keep_alive, minor;
 };
 
-#define G(text, ...) { MF_STR(text), __VA_ARGS__ }
+#define G(text, ...)              \
+    {                             \
+        MF_STR(text), __VA_ARGS__ \
+    }
 
 static const struct good goods[] = {
     G("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET", "/", NULL, 0, 1, 1),
@@ -62,7 +65,8 @@ static const struct good goods[] = {
     G("GET / HTTP/1.1\r\n" H "Connection: a, CLOSE ,b\r\n\r\n", "GET", "/",
       NULL, 0, 0, 1),
     G("GET / HTTP/1.1\r\n" H "Connection: a\r\nX: y\r\nConnection: close\r\n"
-      "\r\n", "GET", "/", NULL, 0, 0, 1),
+      "\r\n",
+      "GET", "/", NULL, 0, 0, 1),
     G("GET / HTTP/1.1\r\n" H "Connection: closed\r\n\r\n", "GET", "/", NULL, 0,
       1, 1),
     G("POST / HTTP/1.1\r\n" H "Content-Length: 0\r\n\r\n", "POST", "/", NULL, 0,
@@ -89,9 +93,12 @@ struct bad {
     enum http_fault fault;
 };
 
-#define L    "GET / HTTP/1.1\r\n"
-#define P    "POST / HTTP/1.1\r\nHost: a\r\n"
-#define B(t, f) { MF_STR(t), f }
+#define L "GET / HTTP/1.1\r\n"
+#define P "POST / HTTP/1.1\r\nHost: a\r\n"
+#define B(t, f)      \
+    {                \
+        MF_STR(t), f \
+    }
 
 static const struct bad bads[] = {
     /* request lines */
@@ -145,10 +152,16 @@ static const struct bad bads[] = {
     B(L H "X y: z\r\n\r\n", HTTP_BAD_HEADER),
     B(L H "X\xc3: z\r\n\r\n", HTTP_BAD_HEADER),
     B(L H "X: a\0b\r\n\r\n", HTTP_BAD_HEADER),
-    B(L H "X: a\x01" "b\r\n\r\n", HTTP_BAD_HEADER),
+    B(L H "X: a\x01"
+          "b\r\n\r\n",
+      HTTP_BAD_HEADER),
     B(L H "X: a\x7f\r\n\r\n", HTTP_BAD_HEADER),
-    B(L H "X: 0123456789\x1f" "0123456789\r\n\r\n", HTTP_BAD_HEADER),
-    B(L H "X: 01234567\x7f" "0123456789\r\n\r\n", HTTP_BAD_HEADER),
+    B(L H "X: 0123456789\x1f"
+          "0123456789\r\n\r\n",
+      HTTP_BAD_HEADER),
+    B(L H "X: 01234567\x7f"
+          "0123456789\r\n\r\n",
+      HTTP_BAD_HEADER),
     B(L H "X: a\rb\r\n\r\n", HTTP_BAD_HEADER),
     B(L H "X: a\r\r\n\r\n", HTTP_BAD_HEADER),
     B(L H "X\0: a\r\n\r\n", HTTP_BAD_HEADER),
@@ -192,7 +205,9 @@ static const struct bad bads[] = {
     B(P "Transfer-Encoding: chunked;a=b\r\n\r\n", HTTP_BAD_TRANSFER),
     B(P "Transfer-Encoding: \"chunked\"\r\n\r\n", HTTP_BAD_TRANSFER),
     B(P "Transfer-Encoding:\r\n\r\n", HTTP_BAD_TRANSFER),
-    B(P "Transfer-Encoding: \x0b" "chunked\r\n\r\n", HTTP_BAD_HEADER),
+    B(P "Transfer-Encoding: \x0b"
+        "chunked\r\n\r\n",
+      HTTP_BAD_HEADER),
     B(P "Transfer-Encoding : chunked\r\n\r\n", HTTP_BAD_HEADER),
     B("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
       HTTP_BAD_TRANSFER),
@@ -503,25 +518,29 @@ static void chunk_limits_hold(void **state)
     /* extensions of many chunks together */
     while (n < HTTP_CHUNK_EXT_MAX * 2)
         n += (size_t)snprintf(text + n, 128, "1;%060d\r\nx\r\n", 0);
-    assert_int_equal(chunk_feed_all((mf_str){ text, n }, to, &made, &used,
-                                    all_at_once), -1);
+    assert_int_equal(
+        chunk_feed_all((mf_str){ text, n }, to, &made, &used, all_at_once), -1);
     assert_true(used > HTTP_CHUNK_EXT_MAX);
     /* trailers: too many, too long */
     n = (size_t)snprintf(text, 8, "0\r\n");
     for (int i = 0; i < HTTP_TRAILERS_MAX; i++)
         n += (size_t)snprintf(text + n, 8, "A: b\r\n");
     memcpy(text + n, "\r\nA: b\r\n", 8);
-    assert_int_equal(chunk_feed_all((mf_str){ text, n + 2 }, to, &made, &used,
-                                    all_at_once), 1);
-    assert_int_equal(chunk_feed_all((mf_str){ text + 0, n }, to, &made, &used,
-                                    all_at_once), 0);
+    assert_int_equal(
+        chunk_feed_all((mf_str){ text, n + 2 }, to, &made, &used, all_at_once),
+        1);
+    assert_int_equal(
+        chunk_feed_all((mf_str){ text + 0, n }, to, &made, &used, all_at_once),
+        0);
     memcpy(text + n, "A: b\r\n\r\n", 8);
-    assert_int_equal(chunk_feed_all((mf_str){ text, n + 8 }, to, &made, &used,
-                                    all_at_once), -1);
+    assert_int_equal(
+        chunk_feed_all((mf_str){ text, n + 8 }, to, &made, &used, all_at_once),
+        -1);
     memset(text, 'A', sizeof text);
     memcpy(text, "0\r\n", 3);
     assert_int_equal(chunk_feed_all((mf_str){ text, sizeof text }, to, &made,
-                                    &used, random_piece), -1);
+                                    &used, random_piece),
+                     -1);
     assert_int_equal(used, 3 + HTTP_TRAILER_MAX + 1);
 }
 
@@ -533,8 +552,8 @@ static void chunks_can_be_thrown_away(void **state)
 
     (void)state;
     http_chunks_init(&c);
-    assert_int_equal(http_chunks_feed(&c, NULL, &made, text.ptr, text.len,
-                                      &used), 1);
+    assert_int_equal(
+        http_chunks_feed(&c, NULL, &made, text.ptr, text.len, &used), 1);
     assert_int_equal(made, 5);
     assert_int_equal(used, text.len - 4);
 }

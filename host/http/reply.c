@@ -165,10 +165,11 @@ static void want_write(struct conn *c, bool on)
     c->writing = on;
 }
 
+/* After the last byte of a client, what it sent before is still answered. */
 static bool going_to_close(const struct conn *c)
 {
-    return c->close_after || c->eof || c->server->draining ||
-           !c->in->head.keep_alive;
+    return c->close_after || (c->eof && c->len <= c->end) ||
+           c->server->draining || !c->in->head.keep_alive;
 }
 
 static struct buf *scratch(struct http_server *s)

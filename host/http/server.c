@@ -68,8 +68,8 @@ static struct peer **peer_place(struct http_server *s, int family,
 
 /* Writes the address as text and says what it is counted under; IPv4 inside
  * IPv6 is IPv4. False for addresses that are not counted. */
-static bool peer_of(const struct sockaddr_storage *ss, char *text,
-                    int *family, uint64_t *address)
+static bool peer_of(const struct sockaddr_storage *ss, char *text, int *family,
+                    uint64_t *address)
 {
     const struct sockaddr_in *v4 = (const void *)ss;
     const struct sockaddr_in6 *v6 = (const void *)ss;
@@ -168,7 +168,8 @@ static bool evict_idle(struct http_server *s)
         uint64_t slot = (uint64_t)(s->wheel.tick + i) & (WHEEL_SLOTS - 1);
         struct conn *c;
 
-        LIST_FOREACH(c, &s->wheel.slot[slot], on_wheel) {
+        LIST_FOREACH(c, &s->wheel.slot[slot], on_wheel)
+        {
             if (c->state == CONN_IDLE && !c->in && !c->writing) {
                 s->counters.evicted_idle++;
                 http_conn_close(c);
@@ -446,7 +447,8 @@ void http_server_drain(struct http_server *s, uint32_t deadline_ms,
     s->draining = true;
     s->done = done;
     s->done_arg = arg;
-    LIST_FOREACH(c, &s->all, on_list) {
+    LIST_FOREACH(c, &s->all, on_list)
+    {
         if (c->state == CONN_IDLE || c->state == CONN_STREAM)
             http_server_queue(s, c);
     }

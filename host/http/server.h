@@ -21,12 +21,12 @@ struct event_base;
 struct http_server;
 
 struct http_limits {
-    uint32_t header_bytes;         /* at most 65535 */
-    uint32_t header_count;         /* at most HTTP_FIELDS_MAX */
-    uint32_t body_bytes;           /* as sent, without chunk framing */
-    uint32_t decoded_bytes;        /* after gzip */
-    uint64_t discard_bytes;        /* of a refused body read all the same */
-    uint64_t buffer_bytes;         /* all bodies being read, together */
+    uint32_t header_bytes;  /* at most 65535 */
+    uint32_t header_count;  /* at most HTTP_FIELDS_MAX */
+    uint32_t body_bytes;    /* as sent, without chunk framing */
+    uint32_t decoded_bytes; /* after gzip */
+    uint64_t discard_bytes; /* of a refused body read all the same */
+    uint64_t buffer_bytes;  /* all bodies being read, together */
     uint32_t connections;
     uint32_t connections_per_peer; /* per IPv4 address or IPv6 /64 */
     uint32_t header_ms;            /* from a request's first byte to its last
@@ -49,17 +49,17 @@ extern const struct http_limits http_limits_default;
  * borrowed and ends with the answer too. The connection may be gone by then:
  * the answer then goes nowhere, and must still be given. */
 struct http_request {
-    mf_str method;           /* as sent: "POST" */
-    mf_str path;             /* raw, not percent-decoded; "/" at least */
-    mf_str query;            /* raw, without '?'; ptr NULL when none */
-    mf_str body;             /* decoded; empty when fault is set */
-    mf_str peer;             /* address without port; "unix" */
-    uint64_t connection;     /* never used twice in one server */
-    enum http_fault fault;   /* HTTP_TOO_LARGE and what follows it */
-    const char *fault_text;  /* for people; NULL without fault */
+    mf_str method;          /* as sent: "POST" */
+    mf_str path;            /* raw, not percent-decoded; "/" at least */
+    mf_str query;           /* raw, without '?'; ptr NULL when none */
+    mf_str body;            /* decoded; empty when fault is set */
+    mf_str peer;            /* address without port; "unix" */
+    uint64_t connection;    /* never used twice in one server */
+    enum http_fault fault;  /* HTTP_TOO_LARGE and what follows it */
+    const char *fault_text; /* for people; NULL without fault */
     const struct http_head *head;
-    const char *base;        /* what head's offsets count from */
-    void *user;              /* the handler's own; NULL at first */
+    const char *base; /* what head's offsets count from */
+    void *user;       /* the handler's own; NULL at first */
 };
 
 typedef void (*http_handler)(struct http_request *req, void *arg);
@@ -67,7 +67,7 @@ typedef void (*http_handler)(struct http_request *req, void *arg);
 struct http_counters {
     uint64_t open, accepted;
     uint64_t refused_full, refused_peer; /* connections */
-    uint64_t evicted_idle; /* closed to make room for others */
+    uint64_t evicted_idle;               /* closed to make room for others */
     uint64_t accept_errors;
     uint64_t requests, replies;
     uint64_t replies_lost; /* the connection was gone */

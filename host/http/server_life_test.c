@@ -371,8 +371,7 @@ static void gone_before_the_answer(void **state)
     http_reply(late[1], 503, NULL, MF_STR(""), MF_STR("x"));
     assert_int_equal(count()->replies_lost, 2);
     assert_int_equal(count()->replies, 0);
-    http_stream_begin(late[2], 200, NULL, MF_STR(""), on_closed,
-                      &closed_count);
+    http_stream_begin(late[2], 200, NULL, MF_STR(""), on_closed, &closed_count);
     assert_int_equal(closed_count, 0);
     assert_int_equal(http_stream_send(late[2], MF_STR("x")), -1);
     run_until(closed_count == 1);
@@ -382,7 +381,8 @@ static void gone_before_the_answer(void **state)
 static void gone_in_the_middle(void **state)
 {
     const char *const parts[] = {
-        "GET", "GET / HTTP/1.1\r\nHost: h\r\n",
+        "GET",
+        "GET / HTTP/1.1\r\nHost: h\r\n",
         "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc",
         "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
     };

@@ -121,8 +121,7 @@ static void report(const struct bench *b, struct http_server *s)
     printf("requests %.0f  req/s %.0f  us/req %.2f (user %.2f system %.2f)\n",
            n, n / busy,
            (user - b->user_0 + system_time - b->system_0) / n * 1e6,
-           (user - b->user_0) / n * 1e6,
-           (system_time - b->system_0) / n * 1e6);
+           (user - b->user_0) / n * 1e6, (system_time - b->system_0) / n * 1e6);
 }
 
 int main(int argc, char **argv)

@@ -29,6 +29,12 @@ struct waiter {
     mf_str answer; /* owned when it has rejections, else empty */
 };
 
+/* What the body of a request says of all of it, found in one walk: a batch
+ * may be half a megabyte. */
+struct body {
+    mf_val root, write_key, batch, context, integrations, sent_at;
+};
+
 struct refusal {
     int status;
     const char *code, *message;
@@ -186,10 +192,31 @@ static mf_str basic_key(struct api *a, mf_str header)
     return user;
 }
 
-static struct source *source_of(struct api *a, struct http_request *r,
-                                mf_val body)
+static void read_body(mf_str text, struct body *b)
 {
-    mf_val key = json_get(body, MF_STR("writeKey"));
+    mf_iter it = { { 0 } };
+    mf_str key;
+    mf_val v;
+
+    memset(b, 0, sizeof *b);
+    b->root = json_root(text);
+    while (json_next(b->root, &it, &key, &v)) {
+        if (json_key_is(key, MF_STR("writeKey")))
+            b->write_key = v;
+        else if (json_key_is(key, MF_STR("batch")))
+            b->batch = v;
+        else if (json_key_is(key, MF_STR("context")))
+            b->context = v;
+        else if (json_key_is(key, MF_STR("integrations")))
+            b->integrations = v;
+        else if (json_key_is(key, MF_STR("sentAt")))
+            b->sent_at = v;
+    }
+}
+
+static struct source *source_of(struct api *a, struct http_request *r,
+                                mf_val key)
+{
     mf_str header = basic_key(a, http_header(r, HTTP_AUTHORIZATION));
     struct source *s = NULL;
 
@@ -360,7 +387,7 @@ static size_t list_events(mf_val batch, mf_val events[BATCH_EVENTS_MAX])
 }
 
 static void on_batch(struct api *a, struct http_request *r, struct source *s,
-                     mf_val body, struct event_envelope *env)
+                     const struct body *body, struct event_envelope *env)
 {
     static const struct refusal no_batch = {
         400, "batch_not_array", "a batch needs an array named batch", 0
@@ -370,7 +397,6 @@ static void on_batch(struct api *a, struct http_request *r, struct source *s,
     };
     static const struct refusal too_large = { 400, "payload_too_large",
                                               "Exceed payload limit", 0 };
-    mf_val batch = json_get(body, MF_STR("batch"));
     mf_val *events = arena_alloc(&a->arena,
                                  BATCH_EVENTS_MAX * sizeof *events);
     const struct refusal *wrong = NULL;
@@ -381,9 +407,9 @@ static void on_batch(struct api *a, struct http_request *r, struct source *s,
 
     if (r->body.len > a->keys.max_batch_bytes)
         wrong = &too_large;
-    else if (batch.type != MF_ARRAY)
+    else if (body->batch.type != MF_ARRAY)
         wrong = &no_batch;
-    else if ((n = list_events(batch, events)) > BATCH_EVENTS_MAX)
+    else if ((n = list_events(body->batch, events)) > BATCH_EVENTS_MAX)
         wrong = &too_many;
     if (wrong) {
         if (s)
@@ -391,9 +417,9 @@ static void on_batch(struct api *a, struct http_request *r, struct source *s,
         refuse(a, r, wrong);
         return;
     }
-    env->context = json_get(body, MF_STR("context"));
-    env->integrations = json_get(body, MF_STR("integrations"));
-    env->sent_at = json_get(body, MF_STR("sentAt"));
+    env->context = body->context;
+    env->integrations = body->integrations;
+    env->sent_at = body->sent_at;
     state = keep_batch(a, s, events, n, env, &seq, &any);
     journal_flush(a->journal);
     if (state != JOURNAL_OK)
@@ -512,7 +538,7 @@ static void on_post(struct api *a, struct http_request *r, enum route route,
     struct refusal f = { 400, NULL, NULL, 0 };
     struct json_fault fault;
     struct source *s;
-    mf_val body;
+    struct body body;
 
     if (r->fault == HTTP_OVERLOADED) {
         refuse(a, r, &busy);
@@ -538,11 +564,11 @@ static void on_post(struct api *a, struct http_request *r, enum route route,
         refuse(a, r, &f);
         return;
     }
-    body = json_root(r->body);
-    s = source_of(a, r, body);
+    read_body(r->body, &body);
+    s = source_of(a, r, body.write_key);
     if (!s && !(route == ROUTE_BATCH &&
                 source_of_event(
-                    a, json_at(json_get(body, MF_STR("batch")), 0)))) {
+                    a, json_at(body.batch, 0)))) {
         a->unknown_keys++;
         f.code = "invalid_write_key";
         f.message = "no source has this write key; send it as the user of "
@@ -552,9 +578,9 @@ static void on_post(struct api *a, struct http_request *r, enum route route,
     }
     time_iso(env.received_ms, env.received_text);
     if (route == ROUTE_EVENT)
-        on_single(a, r, s, body, &env);
+        on_single(a, r, s, body.root, &env);
     else
-        on_batch(a, r, s, body, &env);
+        on_batch(a, r, s, &body, &env);
 }
 
 void api_request(struct http_request *r, void *api)

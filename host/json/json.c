@@ -334,11 +334,17 @@ mf_val json_value_at(const char *p, const char *end)
     return (mf_val){ p, (uint32_t)(q - p), type };
 }
 
+/* Checked text holds one value and white space, so its end needs no search. */
 mf_val json_root(mf_str text)
 {
-    const char *end = text.ptr + text.len;
+    const char *end = text.ptr + text.len, *p = skip_space(text.ptr, end);
 
-    return json_value_at(skip_space(text.ptr, end), end);
+    while (end > p && space(end[-1]))
+        end--;
+    if (end - p > 1 && (*p == '{' || *p == '['))
+        return (mf_val){ p, (uint32_t)(end - p),
+                         *p == '{' ? MF_OBJECT : MF_ARRAY };
+    return json_value_at(p, end);
 }
 
 bool json_next(mf_val v, mf_iter *it, mf_str *raw_key, mf_val *value)

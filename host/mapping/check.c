@@ -25,6 +25,7 @@ struct stack {
 struct checking {
     struct arena *a;
     struct fault_list *faults;
+    bool seen; /* what stands below was good; not again, or depth doubles it */
 };
 
 typedef bool rule_fn(struct checking *c, mf_val v, const struct stack *at);
@@ -208,7 +209,7 @@ static bool want_directive_or_string(struct checking *c, mf_val v,
     const char *kind = kind_of(c, v);
 
     if (is(kind, "directive"))
-        return check_value(c, v, at);
+        return c->seen || check_value(c, v, at);
     if (is(kind, "string"))
         return true;
     return fault(c, at, v.raw,
@@ -219,7 +220,8 @@ static bool want_directive_or_string(struct checking *c, mf_val v,
 static bool want_directive_or_raw(struct checking *c, mf_val v,
                                   const struct stack *at)
 {
-    return !is(kind_of(c, v), "directive") || check_value(c, v, at);
+    return c->seen || !is(kind_of(c, v), "directive") ||
+           check_value(c, v, at);
 }
 
 static bool want_directive_or_object(struct checking *c, mf_val v,
@@ -228,7 +230,7 @@ static bool want_directive_or_object(struct checking *c, mf_val v,
     const char *kind = kind_of(c, v);
 
     if (is(kind, "directive") || is(kind, "object"))
-        return check_value(c, v, at);
+        return c->seen || check_value(c, v, at);
     return fault(c, at, v.raw,
                  "should be a object or a mapping directive but it is %s %s",
                  article(kind), kind);
@@ -259,6 +261,7 @@ static bool want_fields(struct checking *c, mf_val v, const struct stack *at,
 
     if (!want_object(c, v, at))
         return false;
+    c->seen = true;
     for (size_t i = 0; i < count; i++) {
         struct stack here = { at, mf_cstr(rules[i].name) };
         mf_val x = member(c, v, rules[i].name);
@@ -270,6 +273,7 @@ static bool want_fields(struct checking *c, mf_val v, const struct stack *at,
                          "should have field \"%s\" but it doesn't",
                          rules[i].name);
     }
+    c->seen = false;
     return good;
 }
 
@@ -512,7 +516,7 @@ bool check_value(struct checking *c, mf_val v, const struct stack *at)
 
 void check_mapping(mf_val v, struct arena *a, struct fault_list *f)
 {
-    struct checking c = { a, f };
+    struct checking c = { a, f, false };
     mf_iter it = { { 0 } };
     mf_str key;
     mf_val x;
@@ -529,6 +533,48 @@ void check_mapping(mf_val v, struct arena *a, struct fault_list *f)
         return;
     }
     check_value(&c, v, NULL);
+}
+
+/* ---- what is only seen when an event comes ---- */
+
+static bool lint_liquid(struct checking *c, mf_val v, const struct stack *at)
+{
+    struct err e = { "" };
+    mf_str text = json_text(v, c->a);
+
+    if (utf16_length(text) > LIQUID_TEMPLATE_MAX)
+        return fault(c, at, v.raw, "should be a string of length %d or less",
+                     LIQUID_TEMPLATE_MAX);
+    if (text.len == 0 || liquid_parse(text, c->a, &e))
+        return true;
+    return fault(c, at, v.raw, "cannot be read: %s", e.text);
+}
+
+/* taken: check_mapping() took this value as it is. */
+static void lint(struct checking *c, mf_val v, const struct stack *up,
+                 bool taken)
+{
+    mf_iter it = { { 0 } };
+    unsigned i = 0;
+    mf_str key;
+    mf_val x;
+
+    if (taken && v.type == MF_OBJECT && !check_value(c, v, up))
+        return;
+    while (json_next(v, &it, &key, &x)) {
+        char place[16];
+        struct stack here = { up, key };
+
+        if (v.type == MF_ARRAY)
+            here.key = (mf_str){ place, (size_t)snprintf(place, sizeof place,
+                                                         "%u", i++) };
+        if (v.type == MF_OBJECT && x.type == MF_STRING &&
+            mf_eq(key, MF_STR("@liquid")))
+            lint_liquid(c, x, &here);
+        else
+            lint(c, x, &here,
+                 v.type == MF_ARRAY || mf_eq(key, MF_STR("@literal")));
+    }
 }
 
 /* ---- public ---- */
@@ -559,7 +605,8 @@ static void relay_fault(void *context, const char *at, const char *text)
     r->tell(r->context, at, text);
 }
 
-unsigned mapping_check(mf_val json, mapping_fault_fn *tell, void *context)
+static unsigned judge(mf_val json, mapping_fault_fn *tell, void *context,
+                      bool late)
 {
     struct relay r = { tell, context, { NULL, 0 }, json.raw, json };
     struct fault_list f = { relay_fault, &r, 0 };
@@ -567,8 +614,22 @@ unsigned mapping_check(mf_val json, mapping_fault_fn *tell, void *context)
     mf_val v;
 
     arena_init(&a, SIZE_MAX / 8);
-    if (root_directive(json, &v, &r.moved, &a, &f))
-        check_mapping(v, &a, &f);
+    if (root_directive(json, &v, &r.moved, &a, &f)) {
+        if (late)
+            lint(&(struct checking){ &a, &f, false }, v, NULL, false);
+        else
+            check_mapping(v, &a, &f);
+    }
     arena_deinit(&a);
     return f.count;
+}
+
+unsigned mapping_check(mf_val json, mapping_fault_fn *tell, void *context)
+{
+    return judge(json, tell, context, false);
+}
+
+unsigned mapping_lint(mf_val json, mapping_fault_fn *tell, void *context)
+{
+    return judge(json, tell, context, true);
 }

@@ -316,6 +316,8 @@ static struct node *compile_replace(struct compiling *c, mf_val o)
 static void write_item(struct eval *c, struct frame *in,
                        const struct array_path_rule *r, mf_val item)
 {
+    if (!eval_room(c))
+        return;
     frame_read(c, in, item);
     if (!write_node(c, in, r->shape))
         out_add(&c->out, "null", 4);

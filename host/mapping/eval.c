@@ -27,6 +27,15 @@ mf_val eval_fail(struct eval *c, const char *format, ...)
     return ABSENT;
 }
 
+bool eval_room(struct eval *c)
+{
+    if (c->a->used > c->a->soft || c->out.b.full)
+        c->a->overflowed = true;
+    if (c->a->overflowed)
+        eval_fail(c, "the payload is larger than one event may be");
+    return !c->a->overflowed;
+}
+
 /* ---- frames ---- */
 
 void frame_init(struct eval *c, struct frame *f, const struct trie *paths)
@@ -180,10 +189,8 @@ mf_val value_of(struct eval *c, const struct frame *f, const struct node *n)
     case N_PATH:
         return f->slots[n->u.slot];
     case N_DIRECTIVE:
-        if (c->a->used > c->a->soft)
-            c->a->overflowed = true;
-        if (c->a->overflowed)
-            return eval_fail(c, "the payload is larger than one event may be");
+        if (!eval_room(c))
+            return ABSENT;
         return n->u.directive.run(c, f, n->u.directive.rule);
     case N_THROW:
         return eval_fail(c, "%s", n->u.message.ptr);
@@ -204,9 +211,7 @@ static mf_val evaluate(struct eval *c, const struct mapping *m,
         v = (mf_val){ c->out.b.data, (uint32_t)c->out.b.len, MF_OBJECT };
     else
         v = value_of(c, f, m->root);
-    if (c->a->overflowed || c->out.b.full)
-        eval_fail(c, "the payload is larger than one event may be");
-    return c->failed ? ABSENT : v;
+    return eval_room(c) && !c->failed ? v : ABSENT;
 }
 
 mf_val mapping_eval(const struct mapping *m, mf_val event, struct arena *a,

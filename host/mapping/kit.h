@@ -72,6 +72,8 @@ struct members {
     bool indices;
 };
 
+/* Past the arena's soft limit no more members are kept and `overflowed` is
+ * set. */
 void members_init(struct members *m, struct arena *a);
 /* The value of an equal key is replaced where it stands. */
 void members_set(struct members *m, mf_str raw_key, mf_val value);
@@ -258,6 +260,8 @@ const char *frame_type(const struct frame *f);
 mf_val value_of(struct eval *c, const struct frame *f, const struct node *n);
 /* Appends to c->out; false if there was nothing (undefined). */
 bool write_node(struct eval *c, const struct frame *f, const struct node *n);
+/* False, having failed, once the event's share of memory is used up. */
+bool eval_room(struct eval *c);
 /* Always MF_ABSENT. */
 mf_val eval_fail(struct eval *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -152,7 +152,8 @@ ROWS(number_filters,
     { "{{ 7 | divided_by: 2 }} {{ 7 | divided_by: 2, true }} "
       "{{ 7 | divided_by: 0 }} {{ 7 | modulo: 4 }}", "3.5 3 Infinity 3" },
     { "{{ price | round }} {{ price | round: 2 }} {{ -1.5 | round }} "
-      "{{ 1.2 | ceil }} {{ 1.8 | floor }} {{ -3 | abs }}", "20 19.99 -1 2 1 3" },
+      "{{ 1.2 | ceil }} {{ 1.8 | floor }} {{ -3 | abs }}",
+      "20 19.99 -1 2 1 3" },
     { "{{ 4 | at_least: 5 }} {{ 4 | at_most: 3 }} {{ 'x' | plus: 1 }} "
       "{{ 1 | plus }}", "5 3 1 NaN" },
     { "{{ 0.1 | plus: 0.2 }} {{ 'x' | to_integer }}",
@@ -238,8 +239,8 @@ static void long_template(void **state)
     assert_int_equal(out.len, LIQUID_TEMPLATE_MAX);
     assert_int_equal(liquid_render((mf_str){ text, LIQUID_TEMPLATE_MAX + 1 },
                                    json_root(MF_STR("{}")), &a, &out, &e), -1);
-    assert_string_equal(e.text,
-                        "liquid template values are limited to 1000 characters");
+    assert_string_equal(e.text, "liquid template values are limited to 1000 "
+                                "characters");
     memset(text, '[', sizeof text);
     memcpy(text, "{{a", 3);
     assert_int_equal(liquid_render((mf_str){ text, LIQUID_TEMPLATE_MAX },

@@ -37,6 +37,10 @@ void mapping_free(struct mapping *m); /* NULL is fine */
  * that its place in a file can be told. Returns how many there were. */
 typedef void mapping_fault_fn(void *context, const char *at, const char *text);
 unsigned mapping_check(mf_val json, mapping_fault_fn *tell, void *context);
+/* What the original accepts and then refuses with every event: a @liquid that
+ * cannot be read, directives that are wrong inside arrays and @literal. For
+ * a mapping in which mapping_check() found nothing. */
+unsigned mapping_lint(mf_val json, mapping_fault_fn *tell, void *context);
 
 /* The payload, in the arena or pointing into event. MF_ABSENT and e->text
  * empty: the mapping is one directive that gave undefined. MF_ABSENT and

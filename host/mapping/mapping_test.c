@@ -289,7 +289,10 @@ static void tell(void *context, const char *at, const char *text)
     buf_printf(&t->b, "%zu %s\n", (size_t)(at - t->text.ptr), text);
 }
 
-static void check_faults(const char *mapping, const char *want)
+typedef unsigned judge_fn(mf_val json, mapping_fault_fn *fn, void *context);
+
+static void check_faults(judge_fn *judge, const char *mapping,
+                         const char *want)
 {
     struct told t = { .text = mf_cstr(mapping) };
     unsigned lines = 0;
@@ -297,7 +300,7 @@ static void check_faults(const char *mapping, const char *want)
     buf_init(&t.b, 4096);
     for (const char *p = want; *p; p++)
         lines += *p == '\n';
-    assert_int_equal(mapping_check(value(mapping), tell, &t), lines);
+    assert_int_equal(judge(value(mapping), tell, &t), lines);
     buf_char(&t.b, 0);
     assert_string_equal(t.b.data, want);
     buf_deinit(&t.b);
@@ -306,8 +309,10 @@ static void check_faults(const char *mapping, const char *want)
 static void faults(void **state)
 {
     (void)state;
-    check_faults("{\"a\":{\"@path\":\"$.x\",\"_metadata\":{}}}", "");
     check_faults(
+        mapping_check, "{\"a\":{\"@path\":\"$.x\",\"_metadata\":{}}}", "");
+    check_faults(
+        mapping_check,
         "{\"a\":{\"@pith\":1},\"b\":{\"c\":{\"@replace\":{\"global\":1}}},"
         "\"d\":[{\"@x\":1}]}",
         "5 /a has an invalid directive: @pith.\n"
@@ -315,10 +320,26 @@ static void faults(void **state)
         "38 /b/c/@replace should have field \"value\" but it doesn't.\n"
         "48 /b/c/@replace/global should be a boolean but it is a number.\n");
     check_faults(
+        mapping_check,
         "{\"__segment_internal_directive\":{\"@transform\":{\"apply\":{}}},"
         "\"name\":{\"@path\":7}}",
         "76 /@transform/mapping/name/@path should be a string or a mapping "
         "directive but it is a number.\n");
+}
+
+static void late_faults(void **state)
+{
+    (void)state;
+    check_faults(mapping_lint, "{\"a\":{\"@liquid\":\"{{ x }}\"}}", "");
+    check_faults(
+        mapping_lint,
+        "{\"a\":{\"@liquid\":\"{% for %}\"},\"b\":[{\"@x\":1}],"
+        "\"c\":{\"@literal\":{\"d\":{\"@path\":1}}}}",
+        "16 /a/@liquid cannot be read: tag \"for\" is disabled, line:1, "
+        "col:1.\n"
+        "34 /b/0 has an invalid directive: @x.\n"
+        "74 /c/@literal/d/@path should be a string or a mapping directive but "
+        "it is a number.\n");
 }
 
 /* ---- parts, limits, accessors ---- */
@@ -429,7 +450,8 @@ int main(void)
         cmocka_unit_test(arrays),      cmocka_unit_test(flattening),
         cmocka_unit_test(json_texts),  cmocka_unit_test(merging),
         cmocka_unit_test(transforming), cmocka_unit_test(leaving_out),
-        cmocka_unit_test(faults),      cmocka_unit_test(parts),
+        cmocka_unit_test(faults),      cmocka_unit_test(late_faults),
+        cmocka_unit_test(parts),
         cmocka_unit_test(too_large),   cmocka_unit_test(accessors),
         cmocka_unit_test(keys),
     };

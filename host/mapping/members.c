@@ -140,21 +140,29 @@ static struct member *find(struct members *m, mf_str key)
     return NULL;
 }
 
-static void grow(struct members *m)
+/* False, and the arena overflowed, where the event's share is used up. */
+static bool grow(struct members *m)
 {
     uint32_t cap = m->cap ? m->cap * 2 : MEMBERS_FIRST;
-    struct member *list = arena_alloc(m->a, cap * sizeof *list);
+    size_t size = cap * (sizeof(struct member) + 2 * sizeof *m->table);
+    struct member *list;
 
+    if (m->a->used + size > m->a->soft) {
+        m->a->overflowed = true;
+        return false;
+    }
+    list = arena_alloc(m->a, cap * sizeof *list);
     if (m->count)
         memcpy(list, m->list, m->count * sizeof *list);
     m->list = list;
     m->cap = cap;
     if (cap < MEMBERS_TABLE * 2)
-        return;
+        return true;
     m->mask = cap * 2 - 1;
     m->table = arena_zalloc(m->a, (size_t)cap * 2 * sizeof *m->table);
     for (uint32_t i = 0; i < m->count; i++)
         put_in_table(m, i);
+    return true;
 }
 
 static int by_index(const void *x, const void *y)
@@ -179,8 +187,8 @@ void members_set(struct members *m, mf_str raw_key, mf_val value)
         old->value = value;
         return;
     }
-    if (m->count == m->cap)
-        grow(m);
+    if (m->count == m->cap && !grow(m))
+        return;
     m->list[m->count] = (struct member){ key, value, array_index(key) };
     if (m->list[m->count].index != INDEX_NONE)
         m->indices = true;

@@ -328,18 +328,22 @@ static const char *read_value(struct reading *r, uint32_t n, const char *p)
 void trie_read(const struct trie *t, mf_val root, mf_val *slots,
                struct arena *a)
 {
-    struct reading r = { t, slots, a, root.raw + root.len };
+    struct reading r = { t, slots, a, NULL };
 
-    if (root.type != MF_ABSENT)
-        read_value(&r, 0, root.raw);
+    if (root.type == MF_ABSENT)
+        return;
+    r.end = root.raw + root.len;
+    read_value(&r, 0, root.raw);
 }
 
 void trie_read_part(const struct trie *t, mf_str name, mf_val value,
                     mf_val *slots, struct arena *a)
 {
-    struct reading r = { t, slots, a, value.raw + value.len };
+    struct reading r = { t, slots, a, NULL };
     uint32_t c = child_named(t, &t->nodes[0], name);
 
-    if (c && value.type != MF_ABSENT)
-        read_value(&r, c, value.raw);
+    if (!c || value.type == MF_ABSENT)
+        return;
+    r.end = value.raw + value.len;
+    read_value(&r, c, value.raw);
 }

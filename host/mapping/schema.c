@@ -406,6 +406,14 @@ static bool check_number(struct run *r, const struct schema_rule *rule,
     return true;
 }
 
+static bool matches(struct run *r, const struct schema_pattern *p, mf_str s)
+{
+    mf_str copy = arena_copy(r->a, s); /* regexec wants a NUL */
+
+    return memchr(copy.ptr, 0, copy.len) == NULL &&
+           regexec(&p->compiled, copy.ptr, 0, NULL, 0) == 0;
+}
+
 static bool check_string(struct run *r, const struct schema_rule *rule,
                          mf_val v, const struct place *p, mf_str label)
 {
@@ -414,7 +422,8 @@ static bool check_string(struct run *r, const struct schema_rule *rule,
     double length;
     mf_str s;
 
-    if (!rule->has_minimum && !rule->has_maximum && (!f || !f->holds))
+    if (!rule->has_minimum && !rule->has_maximum && (!f || !f->holds) &&
+        !rule->pattern)
         return true;
     s = json_text(v, r->a);
     length = rule->has_minimum || rule->has_maximum
@@ -427,6 +436,9 @@ static bool check_string(struct run *r, const struct schema_rule *rule,
     if (f && f->holds && !f->holds(s))
         ok = tell(r, p, label, "must be a valid %s string but it was not",
                   f->label);
+    if (rule->pattern && !matches(r, rule->pattern, s))
+        ok = tell(r, p, label, "must match the pattern %.*s but it did not",
+                  (int)rule->pattern->text.len, rule->pattern->text.ptr);
     return ok;
 }
 

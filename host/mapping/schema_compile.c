@@ -93,6 +93,27 @@ static int read_format(const struct compiler *c, struct schema_field *f,
     return 0;
 }
 
+/* POSIX extended, against the whole of the string. */
+static int read_pattern(const struct compiler *c, struct schema_field *f,
+                        mf_val field)
+{
+    mf_str text = text_of(c, field, MF_STR("pattern"));
+    struct schema_pattern *p;
+    mf_str whole;
+
+    if (text.len == 0)
+        return 0;
+    p = arena_zalloc(c->a, sizeof *p);
+    p->text = text;
+    whole = arena_printf(c->a, "^(%.*s)$", (int)text.len, text.ptr);
+    if (regcomp(&p->compiled, whole.ptr, REG_EXTENDED | REG_NOSUB) != 0)
+        return fault(c, f->key, "its pattern is no extended expression");
+    p->next = c->s->patterns;
+    c->s->patterns = p;
+    f->rule.pattern = p;
+    return 0;
+}
+
 static void read_bounds(struct schema_rule *r, mf_val field)
 {
     r->minimum = json_number(json_get(field, MF_STR("min")), 0);
@@ -221,7 +242,7 @@ static int read_scalars(struct compiler *c, struct schema_field *f,
     if (!types)
         return fault(c, f->key, "there is no such type");
     f->rule.types = types | (null_too ? TYPE_NULL : 0);
-    if (read_format(c, f, field, type) != 0)
+    if (read_format(c, f, field, type) != 0 || read_pattern(c, f, field) != 0)
         return -1;
     read_bounds(&f->rule, field);
     read_choices(c, &f->rule, field, null_too);
@@ -320,6 +341,8 @@ void schema_free(struct schema *s)
 {
     if (!s)
         return;
+    for (struct schema_pattern *p = s->patterns; p; p = p->next)
+        regfree(&p->compiled);
     arena_deinit(&s->arena);
     free(s);
 }

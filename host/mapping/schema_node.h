@@ -8,6 +8,8 @@
 #include "mapping/format.h"
 #include "mapping/schema.h"
 
+#include <regex.h>
+
 /* In the order in which coercion tries them. */
 enum {
     TYPE_STRING = 1, TYPE_NUMBER = 2, TYPE_INTEGER = 4, TYPE_BOOLEAN = 8,
@@ -16,9 +18,17 @@ enum {
 
 struct schema_object;
 
+/* An expression that a whole string must match. */
+struct schema_pattern {
+    regex_t compiled;
+    mf_str text; /* as it was written */
+    struct schema_pattern *next; /* of the same schema, to be freed */
+};
+
 struct schema_rule {
     unsigned types;
     const struct format *format; /* of strings, or NULL */
+    const struct schema_pattern *pattern; /* of strings, or NULL */
     bool has_minimum, has_maximum;
     double minimum, maximum;     /* of numbers; of strings, their length */
     mf_val *choices;
@@ -59,6 +69,7 @@ struct schema_demand {
 };
 
 struct schema {
+    struct schema_pattern *patterns;
     struct arena arena; /* everything below stands in it */
     struct schema_object root;
     struct schema_demand *demands;

@@ -5,7 +5,6 @@
  * What holds no directive becomes text that is copied; what a directive would
  * throw whatever the event becomes a node that says so, since the branch may
  * never be reached. Paths go into the trie of the payload they read. */
-#include "base/unicase.h"
 #include "mapping/kit.h"
 
 #include <stdarg.h>
@@ -180,25 +179,10 @@ struct node *compile_value(struct compiling *c, mf_val v)
  * characters, of an array its elements, of anything else nothing. */
 static struct node *compile_spread(struct compiling *c, mf_val v)
 {
-    mf_iter it = { { 0 } };
     struct members m;
-    unsigned i = 0;
-    mf_str key;
-    mf_val x;
 
     members_init(&m, c->a);
-    if (v.type == MF_STRING) {
-        mf_str s = json_text(v, c->a);
-        const char *p = s.ptr, *from = p, *end = s.ptr + s.len;
-
-        for (; p < end; from = p) {
-            utf8_next(&p, end);
-            x = text_val(c->a, (mf_str){ from, (size_t)(p - from) });
-            members_set(&m, arena_printf(c->a, "%u", i++), x);
-        }
-    }
-    while (json_next(v, &it, &key, &x))
-        members_set(&m, arena_printf(c->a, "%u", i++), x);
+    members_spread(&m, v);
     return compile_members(c, &m);
 }
 

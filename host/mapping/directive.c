@@ -496,96 +496,33 @@ static struct node *compile_json(struct compiling *c, mf_val o)
     return directive_node(c, run_json, r);
 }
 
-/* ---- @merge ---- */
+/* ---- @transform ---- */
 
-/* Members whose value is undefined hide what an earlier object gave, so they
- * must be seen: an object is merged member by member, and so is what @if
- * chooses. A merge inside a merge cannot hide what it no longer has. */
-static void merge_node(struct eval *c, const struct frame *f,
-                       struct members *m, const struct node *n)
+/* Frame of what apply gives; false after a failure. */
+static bool applied(struct eval *c, const struct frame *f,
+                    const struct transform_rule *r, struct frame *in)
 {
-    mf_iter it = { { 0 } };
-    unsigned index = 0;
-    mf_str key;
-    mf_val v, x;
-
-    while (n && n->kind == N_DIRECTIVE && n->u.directive.run == run_if)
-        n = chosen(c, f, n->u.directive.rule);
-    if (!n)
-        return;
-    if (n->kind == N_OBJECT) {
-        for (uint32_t i = 0; i < n->u.fields.count && !c->failed; i++) {
-            mf_str head = n->u.fields.list[i].head;
-
-            key = (mf_str){ head.ptr + 2, head.len - 4 };
-            members_set(m, key, value_of(c, f, n->u.fields.list[i].value));
-        }
-        return;
-    }
-    v = value_of(c, f, n);
-    while (json_next(v, &it, &key, &x)) {
-        if (v.type == MF_ARRAY)
-            key = arena_printf(c->a, "%u", index++);
-        members_set(m, key, x);
-    }
-}
-
-static mf_val run_merge(struct eval *c, const struct frame *f, const void *rule)
-{
-    const struct merge_rule *r = rule;
-    mf_val direction = value_of(c, f, r->direction);
-    bool left = mf_eq(json_text(direction, c->a), MF_STR("left"));
-    struct members m;
-
-    members_init(&m, c->a);
-    for (uint32_t i = 0; i < r->count && !c->failed; i++)
-        merge_node(c, f, &m, r->objects[left ? r->count - 1 - i : i]);
-    return c->failed ? ABSENT : members_object(&m);
-}
-
-static struct node *compile_merge(struct compiling *c, mf_val o)
-{
-    mf_val direction = option(o, "direction"), objects = option(o, "objects");
-    mf_iter it = { { 0 } };
-    struct merge_rule *r;
-    mf_str key;
     mf_val v;
 
-    if (o.type != MF_OBJECT)
-        return node_throw(c, "@merge requires an object with an \"objects\" "
-                             "key and a \"direction\" key");
-    if (js_falsy(direction))
-        return node_throw(c, "@merge requires a \"direction\" key");
-    if (js_falsy(objects))
-        return node_throw(c, "@merge requires a \"objects\" key");
-    if (objects.type != MF_ARRAY)
-        return node_throw(c, "@merge: expected opts.array, got %s",
-                          type_name(objects));
-    r = arena_zalloc(c->a, sizeof *r);
-    r->direction = compile_value(c, direction);
-    r->objects = arena_alloc(c->a, json_count(objects) * sizeof *r->objects);
-    while (json_next(objects, &it, &key, &v))
-        r->objects[r->count++] = compile_value(c, v);
-    return directive_node(c, run_merge, r);
+    if (strcmp(frame_type(f), "object") != 0) {
+        eval_fail(c, "data must be an object, got %s", frame_type(f));
+        return false;
+    }
+    v = value_of(c, f, r->apply);
+    if (c->failed)
+        return false;
+    frame_init(c, in, &r->paths);
+    frame_read(c, in, v);
+    return true;
 }
-
-/* ---- @transform ---- */
 
 static mf_val run_transform(struct eval *c, const struct frame *f,
                             const void *rule)
 {
     const struct transform_rule *r = rule;
     struct frame in;
-    mf_val v;
 
-    if (strcmp(frame_type(f), "object") != 0)
-        return eval_fail(c, "data must be an object, got %s", frame_type(f));
-    v = value_of(c, f, r->apply);
-    if (c->failed)
-        return ABSENT;
-    frame_init(c, &in, &r->paths);
-    frame_read(c, &in, v);
-    return value_of(c, &in, r->mapping);
+    return applied(c, f, r, &in) ? value_of(c, &in, r->mapping) : ABSENT;
 }
 
 /* apply is a mapping of its own: checked as one, with its own root directive.
@@ -620,6 +557,99 @@ static struct node *compile_transform(struct compiling *c, mf_val o)
     c->paths = outer;
     trie_seal(&r->paths, c->a);
     return directive_node(c, run_transform, r);
+}
+
+/* ---- @merge ---- */
+
+static bool from_left(struct eval *c, const struct frame *f,
+                      const struct merge_rule *r)
+{
+    mf_val v = value_of(c, f, r->direction);
+
+    return mf_eq(json_text(v, c->a), MF_STR("left"));
+}
+
+/* Adds the members of what n gives. One whose value is undefined hides what
+ * an earlier object gave, so it must be seen: objects are merged member by
+ * member, also those that @if, @transform or another @merge lead to. */
+static void merge_node(struct eval *c, const struct frame *f,
+                       struct members *m, const struct node *n)
+{
+    directive_run *run =
+        n && n->kind == N_DIRECTIVE ? n->u.directive.run : NULL;
+    struct members own;
+    struct frame in;
+
+    if (!n || !eval_room(c))
+        return;
+    if (run == run_if) {
+        merge_node(c, f, m, chosen(c, f, n->u.directive.rule));
+    } else if (run == run_transform) {
+        const struct transform_rule *r = n->u.directive.rule;
+
+        if (applied(c, f, r, &in))
+            merge_node(c, &in, m, r->mapping);
+    } else if (run && n->u.directive.merges) {
+        const struct merge_rule *r = n->u.directive.rule;
+        bool left = from_left(c, f, r);
+
+        members_init(&own, c->a);
+        for (uint32_t i = 0; i < r->count && !c->failed; i++)
+            merge_node(c, f, &own, r->objects[left ? r->count - 1 - i : i]);
+        members_order(&own);
+        for (uint32_t i = 0; i < own.count; i++)
+            members_set(m, own.list[i].key, own.list[i].value);
+    } else if (n->kind == N_OBJECT) {
+        for (uint32_t i = 0; i < n->u.fields.count && !c->failed; i++) {
+            mf_str head = n->u.fields.list[i].head;
+
+            members_set(m, (mf_str){ head.ptr + 2, head.len - 4 },
+                        value_of(c, f, n->u.fields.list[i].value));
+        }
+    } else {
+        members_spread(m, value_of(c, f, n));
+    }
+}
+
+static mf_val run_merge(struct eval *c, const struct frame *f, const void *rule)
+{
+    const struct merge_rule *r = rule;
+    bool left = from_left(c, f, r);
+    struct members m;
+
+    members_init(&m, c->a);
+    for (uint32_t i = 0; i < r->count && !c->failed; i++)
+        merge_node(c, f, &m, r->objects[left ? r->count - 1 - i : i]);
+    return c->failed ? ABSENT : members_object(&m);
+}
+
+static struct node *compile_merge(struct compiling *c, mf_val o)
+{
+    mf_val direction = option(o, "direction"), objects = option(o, "objects");
+    mf_iter it = { { 0 } };
+    struct merge_rule *r;
+    struct node *n;
+    mf_str key;
+    mf_val v;
+
+    if (o.type != MF_OBJECT)
+        return node_throw(c, "@merge requires an object with an \"objects\" "
+                             "key and a \"direction\" key");
+    if (js_falsy(direction))
+        return node_throw(c, "@merge requires a \"direction\" key");
+    if (js_falsy(objects))
+        return node_throw(c, "@merge requires a \"objects\" key");
+    if (objects.type != MF_ARRAY)
+        return node_throw(c, "@merge: expected opts.array, got %s",
+                          type_name(objects));
+    r = arena_zalloc(c->a, sizeof *r);
+    r->direction = compile_value(c, direction);
+    r->objects = arena_alloc(c->a, json_count(objects) * sizeof *r->objects);
+    while (json_next(objects, &it, &key, &v))
+        r->objects[r->count++] = compile_value(c, v);
+    n = directive_node(c, run_merge, r);
+    n->u.directive.merges = true;
+    return n;
 }
 
 /* ---- @excludeWhenNull ---- */

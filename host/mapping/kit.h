@@ -78,6 +78,8 @@ void members_init(struct members *m, struct arena *a);
 /* The value of an equal key is replaced where it stands. */
 void members_set(struct members *m, mf_str raw_key, mf_val value);
 void members_of(struct members *m, struct arena *a, mf_val object);
+/* Object.assign(m, v): members, elements by index, characters of a text. */
+void members_spread(struct members *m, mf_val v);
 struct member *members_find(struct members *m, mf_str raw_key);
 /* Indices first and rising, as JavaScript orders keys. Call it last. */
 void members_order(struct members *m);
@@ -200,6 +202,7 @@ struct node {
         struct {
             directive_run *run;
             const void *rule;
+            bool merges; /* it is @merge, which another one looks into */
         } directive;
         mf_str message;
     } u;

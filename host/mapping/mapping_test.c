@@ -85,6 +85,7 @@ ROWS(paths,
     { "{\"@path\":\"$.p.a['k.x']\"}", EVENT, "undefined" },
     { "{\"@path\":\"$.p.a.b[2].c\"}", EVENT, "undefined" },
     { "{\"@path\":\"$.p.a.b.length\"}", EVENT, "2" },
+    { "{\"@path\":\"$.l.length.x\"}", "{\"l\":[]}", "0" },
     { "{\"@path\":\"$.s.length\"}", EVENT, "5" },
     { "{\"@path\":\"$.s[2]\"}", EVENT, "\"\xc3\xbc\"" },
     { "{\"@path\":\"$\"}", EVENT, "undefined" },
@@ -247,9 +248,14 @@ ROWS(merging,
       "{\"b\":{\"@path\":\"$.no\"},\"c\":2}]}}", EVENT,
       "{\"a\":1,\"c\":2}" },
     { "{\"@merge\":{\"direction\":\"left\",\"objects\":[{\"a\":1},"
-      "{\"@path\":\"$.p.a.b\"},{\"@path\":\"$.no\"},{\"@path\":\"$.type\"},"
+      "{\"@path\":\"$.type\"},{\"@path\":\"$.no\"},{\"@path\":\"$.p.a.b\"},"
       "{\"a\":2,\"z\":3}]}}", EVENT,
-      "{\"0\":{\"c\":1},\"1\":{\"c\":\"two\"},\"a\":1,\"z\":3}" },
+      "{\"0\":\"t\",\"1\":\"r\",\"2\":\"a\",\"3\":\"c\",\"4\":\"k\","
+      "\"a\":1,\"z\":3}" },
+    { "{\"@merge\":{\"direction\":\"left\",\"objects\":[{\"@merge\":"
+      "{\"direction\":\"right\",\"objects\":[{\"a\":{\"@path\":\"$.no\"}}]}},"
+      "{\"a\":1,\"b\":\"\xf0\x9f\x98\x80\"}]}}", EVENT,
+      "{\"b\":\"\xf0\x9f\x98\x80\"}" },
     { "{\"@merge\":{\"objects\":[]}}", EVENT,
       "! @merge requires a \"direction\" key" })
 

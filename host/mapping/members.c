@@ -4,6 +4,7 @@
  *
  * Of equal keys the first keeps the place and the last gives the value; keys
  * that are array indices come first, in rising order. */
+#include "base/unicase.h"
 #include "mapping/kit.h"
 
 #include <stdlib.h>
@@ -207,6 +208,50 @@ void members_of(struct members *m, struct arena *a, mf_val object)
     while (json_next(object, &it, &key, &v))
         members_set(m, key, v);
     members_order(m);
+}
+
+/* One UTF-16 unit that is half a character: there is no other way to write
+ * it. */
+static void set_half(struct members *m, uint32_t index, uint32_t unit)
+{
+    mf_str s = arena_printf(m->a, "\"\\u%04x\"", unit);
+
+    members_set(m, arena_printf(m->a, "%u", index),
+                (mf_val){ s.ptr, (uint32_t)s.len, MF_STRING });
+}
+
+static void spread_text(struct members *m, mf_str s)
+{
+    const char *p = s.ptr, *from = p, *end = s.ptr + s.len;
+    uint32_t index = 0;
+
+    for (; p < end && !m->a->overflowed; from = p) {
+        uint32_t c = utf8_next(&p, end);
+
+        if (c > 0xFFFF) {
+            set_half(m, index++, 0xD800 + ((c - 0x10000) >> 10));
+            set_half(m, index++, 0xDC00 + ((c - 0x10000) & 0x3FF));
+            continue;
+        }
+        members_set(m, arena_printf(m->a, "%u", index++),
+                    text_val(m->a, (mf_str){ from, (size_t)(p - from) }));
+    }
+}
+
+void members_spread(struct members *m, mf_val v)
+{
+    mf_iter it = { { 0 } };
+    uint32_t index = 0;
+    mf_str key;
+    mf_val x;
+
+    if (v.type == MF_STRING)
+        spread_text(m, json_text(v, m->a));
+    while (json_next(v, &it, &key, &x) && !m->a->overflowed) {
+        if (v.type == MF_ARRAY)
+            key = arena_printf(m->a, "%u", index++);
+        members_set(m, key, x);
+    }
 }
 
 struct member *members_find(struct members *m, mf_str raw_key)

@@ -319,9 +319,12 @@ static const char *read_value(struct reading *r, uint32_t n, const char *p)
     }
     r->slots[n] = (mf_val){ from, (uint32_t)(p + 1 - from),
                             *from == '{' ? MF_OBJECT : MF_ARRAY };
-    if (*from == '[' && node->length)
-        r->slots[child_named(r->t, node, MF_STR("length"))] =
-            json_from_int(r->a, at);
+    if (*from == '[' && node->length) {
+        uint32_t c = child_named(r->t, node, MF_STR("length"));
+
+        r->slots[c] = json_from_int(r->a, at);
+        spread(r, c);
+    }
     return p + 1;
 }
 

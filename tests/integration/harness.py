@@ -15,6 +15,7 @@ import collections
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -113,7 +114,8 @@ class Mode:
     """How a path answers: status, headers, after a delay or never."""
 
     def __init__(self, status=200, delay=0, never=False, headers='',
-                 times=None, body='{}'):
+                 times=None, body='{}', chance=1):
+        self.chance = chance # of this answer; else it is OK
         self.status, self.delay, self.never = status, delay, never
         self.headers, self.body = headers, body
         self.left = times  # answers of this kind, then 200; None: always
@@ -182,6 +184,8 @@ class ReceiverProtocol(asyncio.Protocol):
                 mode = OK
             else:
                 mode.left -= 1
+        if mode.chance < 1 and random.random() >= mode.chance:
+            mode = OK
         now = time.monotonic()
         ids = [i.decode() for i in MESSAGE_ID.findall(body)]
         path.requests += 1
@@ -238,10 +242,9 @@ class Load:
     """Events at a rate over some connections, each event once acknowledged
     or sent again until it is. Each has a messageId of its own."""
 
-    def __init__(self, net, address, rate, connections=8, batch=1,
+    def __init__(self, net, host, rate, connections=8, batch=1,
                  prefix='e', pad=0):
-        self.host, port = address.rsplit(':', 1)
-        self.port = int(port)
+        self.host = host # asked for its address at each connection
         self.rate, self.connections, self.batch = rate, connections, batch
         self.prefix, self.pad = prefix, 'x' * pad
         self.acknowledged = set()
@@ -250,15 +253,13 @@ class Load:
         self.slowest = 0.0                   # answer, seconds
         self.made = 0
         self.stopping = False
-        self.unanswered = {}                 # connection: ids being sent
-        self.net = net
-        self.began = time.monotonic()
-        self.futures = [net.spawn(self.one(i)) for i in range(connections)]
         auth = base64.b64encode((WRITE_KEY + ':').encode()).decode()
         self.head = ('POST /v1/%%s HTTP/1.1\r\nHost: t\r\n'
                      'Authorization: Basic %s\r\n'
                      'Content-Type: application/json\r\n'
                      'Content-Length: %%d\r\n\r\n' % auth)
+        self.began = time.monotonic()
+        self.futures = [net.spawn(self.one(i)) for i in range(connections)]
 
     def event(self, n):
         return ('{"type":"track","event":"Tested","userId":"u%d",'
@@ -303,8 +304,10 @@ class Load:
             began = time.monotonic()
             try:
                 if stream is None:
-                    stream = await asyncio.open_connection(self.host,
-                                                           self.port)
+                    address, port = (self.host.addresses['ingest'][0]
+                                     .rsplit(':', 1))
+                    stream = await asyncio.open_connection(address,
+                                                           int(port))
                 status, body, keep = await self.exchange(
                     stream, self.request(numbers))
             except (OSError, asyncio.IncompleteReadError):

@@ -168,6 +168,13 @@ mf_val js_stringify(mf_val v, struct arena *a)
     return o.b.full ? ABSENT : out_val(&o);
 }
 
+bool js_space(uint32_t c)
+{
+    return (c >= 9 && c <= 13) || c == ' ' || c == 0xA0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
+           c == 0x202F || c == 0x205F || c == 0x3000 || c == 0xFEFF;
+}
+
 bool js_falsy(mf_val v)
 {
     switch (v.type) {

@@ -91,6 +91,7 @@ uint32_t array_index(mf_str key); /* "0", "17"; else INDEX_NONE */
 
 mf_val text_val(struct arena *a, mf_str s); /* a JSON string */
 mf_val out_val(const struct out *o);        /* of complete JSON */
+bool js_space(uint32_t c); /* what trim() and \s take for white space */
 const char *type_name(mf_val v);            /* realTypeOf() */
 void js_number(struct out *o, mf_val v);    /* as String() prints it */
 /* String(v); escaped: as it would stand between the quotes of JSON. */

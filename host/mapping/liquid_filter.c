@@ -59,20 +59,13 @@ static size_t bytes_of(mf_str s, double units)
     return (size_t)(p - s.ptr);
 }
 
-static bool space(uint32_t c)
-{
-    return (c >= 9 && c <= 13) || c == ' ' || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-           c == 0x202F || c == 0x205F || c == 0x3000 || c == 0xFEFF;
-}
-
 /* White space, or one of chars where there are any. */
 static bool among(uint32_t c, mf_str chars)
 {
     const char *p = chars.ptr, *end = chars.ptr + chars.len;
 
     if (chars.len == 0)
-        return space(c);
+        return js_space(c);
     while (p < end)
         if (utf8_next(&p, end) == c)
             return true;
@@ -281,7 +274,7 @@ static size_t run(mf_str s, bool spaces)
     const char *p = s.ptr, *end = s.ptr + s.len, *from = p;
 
     for (; p < end; from = p)
-        if (space(utf8_next(&p, end)) != spaces)
+        if (js_space(utf8_next(&p, end)) != spaces)
             break;
     return (size_t)(from - s.ptr);
 }

@@ -17,13 +17,6 @@ struct found {
     mf_str path;
 };
 
-static bool js_space(uint32_t c)
-{
-    return (c >= 9 && c <= 13) || c == ' ' || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-           c == 0x202F || c == 0x205F || c == 0x3000 || c == 0xFEFF;
-}
-
 static mf_str js_trim(mf_str s)
 {
     const char *from = s.ptr, *end = s.ptr + s.len, *last, *p;

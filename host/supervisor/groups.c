@@ -64,6 +64,7 @@ static void generation_free(struct generation *n, bool kill)
 {
     struct supervisor *s = n->group->s;
 
+    lanes_release(s, n);
     if (s->ingest)
         child_send(s->ingest, MSG_WAKER_GONE, &n->waker, sizeof n->waker, -1);
     s->wakers[n->waker] = false;
@@ -93,17 +94,6 @@ static void set_running(struct sup_destination *d)
 static void set_crashing(struct sup_destination *d)
 {
     d->condition = COND_CRASHING;
-}
-
-static void give_lanes(struct generation *n)
-{
-    struct supervisor *s = n->group->s;
-
-    for (struct sup_lane *l = s->lanes; l; l = l->next)
-        if (l->destination && l->destination->group == n->group)
-            lane_tell(s, n->child, l);
-    n->has_lanes = true;
-    for_destinations(n->group, set_running);
 }
 
 static void drain(struct generation *n)
@@ -257,6 +247,34 @@ static void on_ended(void *arg, int status)
         group_settle(g);
 }
 
+static bool was_refused(const struct group *g)
+{
+    return g->refused && g->spec && strcmp(g->refused, g->spec) == 0;
+}
+
+/* What should run now: the wanted, or while that is refused what ran before;
+ * NULL when there is neither. */
+static const char *due_spec(const struct group *g)
+{
+    if (!g->wanted || !g->spec || g->s->stopping)
+        return NULL;
+    return was_refused(g) ? g->good : g->spec;
+}
+
+static bool runs_due(const struct group *g)
+{
+    const char *due = due_spec(g);
+
+    return g->current && due && strcmp(g->current->spec, due) == 0;
+}
+
+struct generation *group_live(const struct group *g)
+{
+    return runs_due(g) && g->current->ready && !g->current->draining
+               ? g->current
+               : NULL;
+}
+
 static int share(struct generation *n, struct err *e)
 {
     n->slot_fd = memfd_create("manifold-slot", MFD_CLOEXEC);
@@ -274,8 +292,9 @@ static int share(struct generation *n, struct err *e)
 static struct generation *generation_start(struct group *g, struct err *e)
 {
     struct supervisor *s = g->s;
-    struct version *v = version_find(s, g->plugin);
     struct generation *n = xcalloc(1, sizeof *n);
+    bool fall_back = was_refused(g);
+    const char *hash = fall_back ? g->good_hash : g->hash;
     struct child_events events = { on_message, on_ended, n };
     struct child_spec spec = { .role = "worker", .name = g->key,
                                .uid = s->uid, .gid = s->gid };
@@ -283,7 +302,7 @@ static struct generation *generation_start(struct group *g, struct err *e)
 
     n->group = g;
     n->slot_fd = n->wake_fd = -1;
-    plugin_fd = store_open(s->store, v->slug, v->hash, e);
+    plugin_fd = store_open(s->store, g->plugin, hash, e);
     if (plugin_fd < 0 || share(n, e) != 0)
         goto fail;
     for (int i = 0; i < CHILD_FDS_END; i++)
@@ -297,8 +316,8 @@ static struct generation *generation_start(struct group *g, struct err *e)
     if (!n->child)
         goto fail;
     close(plugin_fd);
-    n->spec = xstrdup(g->spec);
-    memcpy(n->hash, v->hash, sizeof n->hash);
+    n->spec = xstrdup(fall_back ? g->good : g->spec);
+    snprintf(n->hash, sizeof n->hash, "%s", hash);
     n->waker = waker_take(s);
     waker_tell(s, n);
     n->timer = evtimer_new(s->base, on_timer, n);
@@ -336,14 +355,24 @@ struct group *group_find(struct supervisor *s, const char *key, bool make)
     return g;
 }
 
-static bool runs_spec(const struct group *g)
+/* Copies in the store that no worker needs any more go, but for a few. */
+static void prune(struct group *g)
 {
-    return g->current && g->spec && strcmp(g->current->spec, g->spec) == 0;
-}
+    struct version *v = version_find(g->s, g->plugin);
+    const char *in_use[2 * GROUPS_MAX + 2];
+    size_t n = 0;
+    struct err e;
 
-static bool was_refused(const struct group *g)
-{
-    return g->refused && g->spec && strcmp(g->refused, g->spec) == 0;
+    for (struct group *o = g->s->groups; o; o = o->next)
+        if (strcmp(o->plugin, g->plugin) == 0 && n < 2 * GROUPS_MAX) {
+            in_use[n++] = o->good_hash;
+            in_use[n++] = o->hash;
+        }
+    if (v)
+        in_use[n++] = v->hash;
+    in_use[n] = NULL;
+    if (store_prune(g->s->store, g->plugin, in_use, &e) != 0)
+        log_warn("%s", e.text);
 }
 
 /* The coming one is ready: hand over, or step in at once. */
@@ -356,7 +385,11 @@ static void promote(struct group *g)
     g->current = g->coming;
     g->coming = NULL;
     g->restarts.started_ms = clock_mono_ms();
-    give_lanes(g->current);
+    free(g->good);
+    g->good = xstrdup(g->current->spec);
+    memcpy(g->good_hash, g->current->hash, sizeof g->good_hash);
+    for_destinations(g, set_running);
+    prune(g);
     log_info("worker %s: live, plugin %s", g->key, g->current->hash);
 }
 
@@ -376,33 +409,30 @@ static void start_coming(struct group *g)
 
 void group_settle(struct group *g)
 {
-    bool wanted = g->wanted && g->spec && !g->s->stopping;
+    const char *due = due_spec(g);
 
-    if (g->coming && (!wanted || strcmp(g->coming->spec, g->spec) != 0)) {
+    if (g->coming && (!due || strcmp(g->coming->spec, due) != 0)) {
         drain(g->coming); /* never had lanes; ends at once */
     } else if (g->coming) {
         if (g->coming->ready)
             promote(g);
-    } else if (!wanted) {
+    } else if (!due) {
         if (g->current)
             drain(g->current);
-    } else if (!runs_spec(g) && !was_refused(g) &&
-               !evtimer_pending(g->restart, NULL)) {
+    } else if (!runs_due(g) && !evtimer_pending(g->restart, NULL)) {
         start_coming(g);
     }
+    lanes_offer(g->s);
     reload_check(g->s);
 }
 
 bool group_is_settled(const struct group *g)
 {
-    bool wanted = g->wanted && g->spec;
-
     if (g->coming)
         return false;
-    if (!wanted)
+    if (!due_spec(g))
         return !g->current;
-    return (runs_spec(g) && !g->current->draining) || was_refused(g) ||
-           evtimer_pending(g->restart, NULL);
+    return group_live(g) || evtimer_pending(g->restart, NULL);
 }
 
 void group_tell(struct group *g, enum message type, const void *bytes,
@@ -444,6 +474,7 @@ void groups_free(struct supervisor *s)
         event_free(g->restart);
         free(g->spec);
         free(g->refused);
+        free(g->good);
         free(g);
     }
 }

@@ -124,7 +124,8 @@ static void add_retry(void *arg, const struct msg_retry *r, mf_str error)
     c->drop[c->drop_count++] = r->key;
 }
 
-void lane_tell(struct supervisor *s, struct child *child, struct sup_lane *l)
+static void give(struct supervisor *s, struct generation *to,
+                 struct sup_lane *l)
 {
     struct buf b;
     struct collect c = { .s = s, .lane = l, .to = &b };
@@ -150,8 +151,30 @@ void lane_tell(struct supervisor *s, struct child *child, struct sup_lane *l)
     m.destination_len = (uint32_t)strlen(l->destination->name);
     ASSERT(!b.full);
     memcpy(b.data, &m, sizeof m);
-    child_send(child, MSG_LANE, b.data, b.len, -1);
+    child_send(to->child, MSG_LANE, b.data, b.len, -1);
     buf_deinit(&b);
+    l->holder = to;
+}
+
+void lanes_offer(struct supervisor *s)
+{
+    for (struct sup_lane *l = s->lanes; l; l = l->next) {
+        struct generation *to = NULL;
+
+        if (!l->holder && l->destination && l->destination->group)
+            to = group_live(l->destination->group);
+        if (to)
+            give(s, to, l);
+    }
+}
+
+void lanes_release(struct supervisor *s, const struct generation *n)
+{
+    for (struct sup_lane *l = s->lanes; l; l = l->next)
+        if (l->holder == n) {
+            l->holder = NULL;
+            buf_clear(&l->waiting); /* its lane's state will not come */
+        }
 }
 
 /* ---- from a worker ---- */
@@ -281,8 +304,8 @@ void lanes_message(struct supervisor *s, const struct generation *from,
     }
     memcpy(&id, text.ptr, sizeof id); /* every one of them begins with it */
     l = find(s, id);
-    if (!l || (l->destination && l->destination->group != from->group)) {
-        log_error("worker %s speaks of lane %u, which is not its own",
+    if (!l || l->holder != from) {
+        log_error("worker %s speaks of lane %u, which is not with it",
                   from->group->key, id);
         return;
     }

@@ -400,8 +400,11 @@ static void arrange_groups(struct supervisor *s)
         d->group->wanted = true;
     }
     for (struct group *g = s->groups; g; g = g->next)
-        if (g->wanted)
+        if (g->wanted) {
             set_text(&g->spec, group_spec(s, g));
+            snprintf(g->hash, sizeof g->hash, "%s",
+                     version_find(s, g->plugin)->hash);
+        }
 }
 
 static void settle_groups(struct supervisor *s)

@@ -314,6 +314,13 @@ static void on_hangup(evutil_socket_t fd, short what, void *arg)
     reload_begin(arg, false);
 }
 
+static void on_second_look(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    reload_begin(arg, false);
+}
+
 static void on_term(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
@@ -357,6 +364,7 @@ static void make_events(struct supervisor *s)
     s->stop_deadline = evtimer_new(s->base, on_stop_deadline, s);
     s->ingest_restart = evtimer_new(s->base, on_ingest_restart, s);
     s->admin_restart = evtimer_new(s->base, on_admin_restart, s);
+    s->second_look = evtimer_new(s->base, on_second_look, s);
     s->watchdog = event_new(s->base, -1, EV_PERSIST, on_watchdog, s);
     event_add(s->watchdog, &second);
 }
@@ -494,6 +502,7 @@ static void free_events(struct supervisor *s)
     event_free(s->ingest_restart);
     event_free(s->admin_restart);
     event_free(s->watchdog);
+    event_free(s->second_look);
 }
 
 int supervisor_run(const char *config_path, struct config *config)

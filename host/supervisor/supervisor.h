@@ -33,6 +33,7 @@
 #define COMMIT_EVERY_MS  50    /* how old a change may be before state.db has it */
 #define READY_WITHIN_MS  20000 /* a worker that is not by then is refused */
 #define DRAIN_WITHIN_MS  15000 /* for a generation that is replaced */
+#define SECOND_LOOK_MS  2500  /* after a refused file that had just changed */
 #define OUTCOMES_KEPT    32    /* reloads whose outcome can be asked for */
 
 /* A plugin as found in the directory. */
@@ -57,6 +58,7 @@ struct sup_lane {
     uint32_t id, source;
     char source_name[72];
     struct sup_destination *destination; /* NULL: detached */
+    struct generation *holder; /* the one worker that has it, or NULL */
     struct msg_lane_state state;
     struct journal_pos *pending;         /* state.pending_count of them */
     struct buf waiting; /* reports that go with the next MSG_LANE_STATE */
@@ -84,7 +86,7 @@ struct generation {
     uint32_t waker;   /* its number with ingest */
     char *spec;       /* of the group, when it was started */
     char hash[IMAGE_HASH_TEXT];
-    bool ready, draining, has_lanes;
+    bool ready, draining;
     struct event *timer; /* ready or drained by then */
     struct group *group;
 };
@@ -94,7 +96,10 @@ struct group {
     char key[160]; /* plugin, or plugin/destination */
     char plugin[72];
     char *spec;    /* what the worker should be running */
+    char hash[IMAGE_HASH_TEXT]; /* with which content of the plugin */
     char *refused; /* spec text that a worker refused, so as not to loop */
+    char *good;    /* the spec that ran last, with its content: what runs */
+    char good_hash[IMAGE_HASH_TEXT]; /* again while `spec` is refused */
     struct generation *current, *coming;
     struct restarts restarts;
     struct event *restart;
@@ -154,6 +159,7 @@ struct supervisor {
     bool commit_failing;
     struct event *signals[5];
     struct event *watchdog, *stop_deadline;
+    struct event *second_look; /* at a file that was still being copied */
 
     struct outcome outcomes[OUTCOMES_KEPT];
     uint64_t reloads; /* begun so far */
@@ -191,7 +197,11 @@ int lanes_load(struct supervisor *s, struct err *e);
 struct sup_lane *lane_open(struct supervisor *s, const char *source,
                            struct sup_destination *d, struct err *e);
 void lanes_detach(struct supervisor *s, struct sup_destination *d);
-void lane_tell(struct supervisor *s, struct child *c, struct sup_lane *l);
+/* Gives every lane that nobody holds to the worker that should have it, if
+ * that is ready. A lane is never with two workers. */
+void lanes_offer(struct supervisor *s);
+/* The worker has ended: its lanes are free. */
+void lanes_release(struct supervisor *s, const struct generation *n);
 /* Messages of a worker about its lanes. */
 void lanes_message(struct supervisor *s, const struct generation *from,
                    uint32_t type, mf_str text);
@@ -201,6 +211,8 @@ void lanes_free(struct supervisor *s);
 struct group *group_find(struct supervisor *s, const char *key, bool make);
 /* Starts, replaces or drains until what runs is what group->spec says. */
 void group_settle(struct group *g);
+/* The worker that is live on what the group should run now, or NULL. */
+struct generation *group_live(const struct group *g);
 /* Is everything as wanted, or given up? */
 bool group_is_settled(const struct group *g);
 void group_tell(struct group *g, enum message type, const void *bytes,

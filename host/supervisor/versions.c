@@ -109,6 +109,14 @@ static void lose(struct version *v, struct outcome *o)
     set_problem(v, NULL);
 }
 
+/* Perhaps it was still being copied. */
+static void look_again(struct supervisor *s)
+{
+    struct timeval tv = { SECOND_LOOK_MS / 1000, SECOND_LOOK_MS % 1000 * 1000 };
+
+    event_add(s->second_look, &tv);
+}
+
 void versions_scan(struct supervisor *s, const char *dir, bool force,
                    char *(*fits)(struct supervisor *,
                                  const struct manifest *),
@@ -138,6 +146,8 @@ void versions_scan(struct supervisor *s, const char *dir, bool force,
             continue;
         }
         v->present = true;
+        if (f->refused && f->fresh)
+            look_again(s);
         if (f->refused)
             refuse(v, f->refused, o);
         else

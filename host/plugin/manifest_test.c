@@ -151,7 +151,7 @@ static void test_schema(void **state)
     assert_non_null(m);
     arena_init(&arena, 1 << 20);
     out = schema_apply(m->settings,
-                       json_root(MF_STR("{\"apiKey\":\"k\",\"x\":1}")), false,
+                       json_root(MF_STR("{\"apiKey\":\"ak_1234\",\"x\":1}")), false,
                        &arena, &e);
     assert_int_equal(out.type, MF_OBJECT);
     assert_int_equal(json_get(out, MF_STR("x")).type, MF_ABSENT);

@@ -340,7 +340,7 @@ static int32_t run(struct call *c, enum step step, const struct request *r,
     c->may_jump = step != STEP_DELIVER;
     rc = guarded(c, step, r, a);
     c->may_jump = false;
-    if (c->overflowed || c->arena.overflowed) {
+    if (c->overflowed || (c->arena.overflowed && step != STEP_DELIVER)) {
         drop_new(c);
         c->overflowed = true;
         c->scope = (struct scope){ 0, c->event_count };
@@ -372,7 +372,8 @@ static void finish_new(struct call *c)
         if (request_finish(r) < 0) {
             c->whole_failed = true;
             for (uint32_t e = 0; e < n; e++)
-                call_settle(c, request_covered(r, e), MF_INVALID, r->why);
+                call_settle(c, request_covered(r, e), r->why_status,
+                            r->why);
             continue;
         }
         for (uint32_t e = 0; e < n; e++)
@@ -384,8 +385,6 @@ static void finish_new(struct call *c)
         settle_scope(c, MF_INVALID, MF_STR("the requests of one call grew "
                                            "beyond 8 MiB"));
     }
-    if (c->fault)
-        settle_scope(c, 500, mf_cstr(c->fault));
 }
 
 static bool all_settled(const struct call *c, const struct request *r)

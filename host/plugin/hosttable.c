@@ -144,10 +144,9 @@ static void seed(struct call *c)
 static void next_block(struct call *c)
 {
     unsigned char in[sizeof c->seed + 8], out[HASH_BYTES_MAX];
-    uint64_t n = 0;
+    uint64_t n = c->scope.count ? c->events[c->scope.base]->drawn++
+                                : c->drawn++;
 
-    if (c->scope.count)
-        n = c->events[c->scope.base]->drawn++;
     memcpy(in, c->seed, sizeof c->seed);
     for (unsigned b = 0; b < 8; b++)
         in[sizeof c->seed + b] = (unsigned char)(n >> (8 * b));

@@ -149,7 +149,8 @@ struct request {
     uint32_t step;
     void *tag;
     bool no_auth, form;
-    mf_str why; /* refused */
+    mf_str why; /* refused, or wrong: then with its status */
+    int32_t why_status;
 };
 
 struct answer {
@@ -188,6 +189,7 @@ struct call {
     uint8_t seed[32], block[32];
     uint32_t seed_base;
     unsigned block_left;
+    uint64_t drawn; /* blocks, where there are no events */
     bool seeded;
 
     /* Of the function of the plugin that runs now. */
@@ -258,7 +260,7 @@ void request_header(struct request *r, mf_str name, mf_str value);
 void request_query(struct request *r, mf_str name, mf_str value);
 void request_form(struct request *r, mf_str name, mf_str value);
 struct writer *request_body(struct request *r, const char *content_type);
-/* Makes it ready to send: 0; -1 with r->why told: its events are rejected. Sets
+/* Makes it ready to send: 0; -1 with r->why and r->why_status told for its events. Sets
  * the state to REQUEST_REFUSED where the host may not be sent to. */
 int request_finish(struct request *r);
 uint32_t request_covered(const struct request *r, uint32_t k);

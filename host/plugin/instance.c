@@ -399,6 +399,9 @@ static void region_close(struct instance *i)
 static void run_create(struct instance *i, struct call *c)
 {
     c->mem = &i->own;
+    if (c->auth.type != MF_ABSENT) /* what it keeps must not go with c */
+        c->auth.raw = arena_copy(c->mem, (mf_str){ c->auth.raw,
+                                                   c->auth.len }).ptr;
     c->now = i->fixed ? i->fixed_now : clock_ms();
     c->may_jump = true;
     if (_setjmp(c->jump) == 0)

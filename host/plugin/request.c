@@ -310,19 +310,23 @@ static int place(struct request *r, mf_str *host)
     return 0;
 }
 
-static void body_ready(struct request *r)
+static int body_ready(struct request *r)
 {
     struct writer *w = r->body;
 
     if (!w)
-        return;
+        return 0;
     r->out.body = buf_view(&w->buf);
     r->out.has_body = true;
     r->call->body_bytes += w->buf.len;
     if (r->content_type)
         add_missing(r, MF_STR("content-type"), mf_cstr(r->content_type));
-    if (!r->form && (w->out.depth != 0 || w->has_key))
-        r->call->fault = "a body was left unfinished: mf_w_end() is missing";
+    if (r->form || (w->out.depth == 0 && !w->has_key))
+        return 0;
+    r->call->fault = "a body was left unfinished: mf_w_end() is missing";
+    r->why = mf_cstr(r->call->fault);
+    r->why_status = 500;
+    return -1;
 }
 
 int request_finish(struct request *r)
@@ -331,14 +335,14 @@ int request_finish(struct request *r)
     mf_str host;
 
     r->state = REQUEST_DONE; /* unless all goes well */
+    r->why_status = MF_INVALID;
     if (!is_token(mf_cstr(r->out.method))) {
         r->why = call_message(c, "%s is not a valid HTTP method.",
                             r->out.method);
         return -1;
     }
-    if (place(r, &host) < 0)
+    if (place(r, &host) < 0 || body_ready(r) < 0)
         return -1;
-    body_ready(r);
     if (!r->no_auth)
         add_standard(r);
     if (headers_legal(r) < 0)

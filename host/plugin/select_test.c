@@ -198,7 +198,7 @@ static void test_batch_limits(void **state)
     assert_int_equal(instance_batch_size(instance, 1), 1);
     assert_int_equal(instance_batch_size(instance, 2), 3);
     assert_int_equal(instance_batch_bytes(instance, 2), 100);
-    assert_int_equal(instance_batch_size(instance, 3), 1); /* not by default */
+    assert_int_equal(instance_batch_size(instance, 3), 10);
     assert_int_equal(instance_batch_size(instance, 4), 1); /* cannot */
 }
 

@@ -27,7 +27,7 @@
 
 #define PLUGINS_MAX      4096
 #define JOBS_MAX         64
-#define CASE_TIMEOUT_MS  20000
+#define CASE_TIMEOUT_S   20
 #define REPORT_BYTES_MAX (16u << 20) /* from one process */
 
 struct job {
@@ -35,6 +35,7 @@ struct job {
     pid_t pid;               /* 0: does not run */
     int fd;
     struct buf in;     /* what it told and was not read yet */
+    int64_t timeout;   /* of one case, in ms */
     int64_t deadline;  /* by the monotonic clock, of the case it is at */
     size_t next;       /* case to go on with */
     char *at;          /* owned: the case it is at, or NULL */
@@ -47,11 +48,12 @@ struct options {
     const char *plugins, *cases;
     bool json, colour;
     long jobs;
+    int64_t timeout_ms; /* of one case */
 };
 
 static const char usage[] =
-    "usage: manifold test [--plugins DIR] [--cases DIR] [--jobs N] [--json]\n"
-    "                     [PATH ...]\n"
+    "usage: manifold test [--plugins DIR] [--cases DIR] [--jobs N]\n"
+    "                     [--timeout SECONDS] [--json] [PATH ...]\n"
     "\n"
     "Plays the cases of plugins. PATH is a plugin's folder or its .so; without\n"
     "any, all folders in plugins/.\n"
@@ -59,6 +61,7 @@ static const char usage[] =
     "  --plugins DIR  where the .so of a folder is (build/plugins)\n"
     "  --cases DIR    where the cases of a .so are (cases/ beside it)\n"
     "  --jobs N       processes at a time (one a processor)\n"
+    "  --timeout N    seconds that one case may take (20)\n"
     "  --json         one JSON object instead of the table\n";
 
 /* ---- what is to be tested ---- */
@@ -139,6 +142,7 @@ static int add_path(struct job **jobs, size_t *count, const char *path,
     else
         return -1;
     j->fd = -1;
+    j->timeout = o->timeout_ms;
     buf_init(&j->in, REPORT_BYTES_MAX);
     buf_init(&j->failures, REPORT_BYTES_MAX);
     (*count)++;
@@ -209,7 +213,7 @@ static int start(struct job *j, struct job *all, size_t count)
         return -1;
     }
     j->fd = fds[0];
-    j->deadline = clock_mono_ms() + CASE_TIMEOUT_MS;
+    j->deadline = clock_mono_ms() + j->timeout;
     buf_clear(&j->in);
     return 0;
 }
@@ -224,7 +228,7 @@ static void hear(struct job *j, mf_str line, struct arena *a)
     if (json_check(line, JSON_DEPTH_MAX, NULL) < 0)
         return;
     v = json_root(line);
-    j->deadline = clock_mono_ms() + CASE_TIMEOUT_MS;
+    j->deadline = clock_mono_ms() + j->timeout;
     if (json_integer(json_get(v, MF_STR("actions")), &n))
         j->actions = (size_t)n;
     if (json_integer(json_get(v, MF_STR("covered")), &n))
@@ -283,7 +287,8 @@ static void ended(struct job *j, bool hung)
     if (j->done && !hung)
         return;
     if (hung)
-        snprintf(text, sizeof text, "no end after %d s", CASE_TIMEOUT_MS / 1000);
+        snprintf(text, sizeof text, "no end after %lld s",
+                 (long long)j->timeout / 1000);
     else if (WIFSIGNALED(status))
         snprintf(text, sizeof text, "the plugin crashed: signal %d, %s",
                  WTERMSIG(status), strsignal(WTERMSIG(status)));
@@ -428,7 +433,7 @@ static void wait_some(struct job *jobs, size_t count)
 {
     struct pollfd fds[JOBS_MAX];
     struct job *of[JOBS_MAX];
-    int64_t now = clock_mono_ms(), wait = CASE_TIMEOUT_MS;
+    int64_t now = clock_mono_ms(), wait = CASE_TIMEOUT_S * 1000;
     nfds_t n = 0;
 
     for (size_t k = 0; k < count && n < JOBS_MAX; k++) {
@@ -479,11 +484,15 @@ static int read_options(int argc, char **argv, struct options *o,
             o->cases = argv[++k];
         else if (strcmp(argv[k], "--jobs") == 0 && more)
             o->jobs = strtol(argv[++k], NULL, 10);
+        else if (strcmp(argv[k], "--timeout") == 0 && more)
+            o->timeout_ms = 1000 * strtol(argv[++k], NULL, 10);
         else if (argv[k][0] == '-' && argv[k][1])
             return -1;
         else
             paths[(*n)++] = argv[k];
     }
+    if (o->timeout_ms < 1000)
+        o->timeout_ms = CASE_TIMEOUT_S * 1000;
     if (o->jobs < 1)
         o->jobs = 1;
     if (o->jobs > JOBS_MAX)

@@ -83,12 +83,12 @@ static struct {
     struct name_op ops[OPS];
     unsigned n_ops;
     long fuse;     /* calls until the cut */
-    bool dead;
+    _Atomic bool dead;
     bool kill_only;
     bool faults;
     long failed;   /* syncs so far */
     bool direct[FDS];
-    uint64_t acked;
+    _Atomic uint64_t acked;
     struct journal_head head;
     char path[64], next_path[64];
 } disk = { .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -469,7 +469,7 @@ static void check(int dir)
     char text[32];
 
     if (end < disk.acked)
-        fail_msg("acknowledged %" PRIu64 ", found %" PRIu64, disk.acked, end);
+        fail_msg("acknowledged %" PRIu64 ", found %" PRIu64, atomic_load(&disk.acked), end);
     for (;;) {
         enum journal_read got = journal_next(r, 0, 0, &rec, &from, &to, &e);
 
@@ -627,7 +627,7 @@ static void power_cuts(void **state)
     remove_dir(top);
     print_message("%ld cuts, %ld of them kills, %ld failed syncs; %" PRIu64
                   " records acknowledged\n", points, kills, disk.failed,
-                  disk.acked);
+                  atomic_load(&disk.acked));
     assert_true(disk.acked > (uint64_t)points);
 }
 

@@ -91,6 +91,7 @@ static void rare_source(void **state)
     struct journal_record rec;
 
     b->o.segment_bytes = 2 << 20;
+    io.pread = counting_pread;
     bed_open(b);
     for (unsigned i = 0, k = 0; i < 20000; i++) {
         bool is = k < 3 && rare[k] == i + 1;
@@ -104,7 +105,6 @@ static void rare_source(void **state)
     }
     journal_retain(b->j); /* the footers are there */
     bytes_read = 0;
-    io.pread = counting_pread;
     r = journal_reader_new(b->o.dir, &b->head);
     for (int k = 0; k < 3; k++) {
         assert_int_equal(next(r, 5, &rec, lost), JOURNAL_RECORD);
@@ -113,7 +113,6 @@ static void rare_source(void **state)
     assert_int_equal(next(r, 5, &rec, lost), JOURNAL_END);
     assert_int_equal(journal_tell(r).seq, 20001);
     journal_reader_free(r);
-    io.pread = pread;
     /* Some 7 MB; the last segment has no index yet. */
     assert_in_range(bytes_read, 1, 4 << 20);
 }
@@ -311,9 +310,9 @@ static void busy(void **state)
     uint64_t n = 0, refused = 0, seq;
 
     b->o.segment_bytes = 16 << 20;
+    io.fdatasync = held_fdatasync;
     bed_open(b);
     pthread_mutex_lock(&hold);
-    io.fdatasync = held_fdatasync;
     while (!refused) {
         seq = n + 1;
         if (add(b, &seq) == JOURNAL_BUSY)
@@ -328,7 +327,6 @@ static void busy(void **state)
     pthread_mutex_unlock(&hold);
     journal_flush(b->j);
     wait_durable(b, n);
-    io.fdatasync = fdatasync;
     append(b, 10, 5);
     expect_all(b, 1, n + 10);
 }

@@ -76,9 +76,9 @@ static inline int bed_free(void **state)
     struct bed *b = *state;
     char command[128];
 
-    io = io_real;
     if (b->j)
         journal_close(b->j);
+    io = io_real; /* no thread uses it now */
     close(b->o.dir);
     snprintf(command, sizeof command, "rm -rf '%s'", b->path);
     assert_int_equal(system(command), 0);

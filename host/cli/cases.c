@@ -171,7 +171,8 @@ static void reply(struct play *p, struct call *c, const struct call_request *r)
     }
     canned->used = true;
     v = json_get(canned->v, MF_STR("error"));
-    if (json_integer(json_get(canned->v, MF_STR("status")), &status)) {
+    if (json_integer(json_get(canned->v, MF_STR("status")), &status) &&
+        status >= 100 && status <= 999) {
         a.status = (int32_t)status;
     } else if (v.type != MF_ABSENT) {
         a.status = 0;

@@ -576,6 +576,83 @@ static void test_create_refuses(void **state)
     assert_string_equal(fault.err.text, "the key is bad");
 }
 
+/* ---- special calls ---- */
+
+static void open_special(const char *slug, const char *event)
+{
+    struct instance_config c = { .name = "dest", .lenient = true };
+    struct instance_fault fault;
+
+    c.auth = value("{\"refreshToken\":\"r 1\"}");
+    instance = instance_new(&plugin, &c, &fault);
+    assert_non_null(instance);
+    call = call_special(instance, slug, value(event));
+}
+
+static void token_is(const char *body, const char *token)
+{
+    const struct call_request *r;
+    mf_val v;
+
+    open_special("refreshAccessToken", "{}");
+    call_start(call);
+    r = next("POST", API "/token");
+    assert_null(header(r, "authorization"));
+    assert_memory_equal(r->body.ptr, "refresh_token=r+1", r->body.len);
+    answer(r, token ? 200 : 400, body);
+    nothing_more();
+    v = call_token(call);
+    if (token)
+        assert_true(mf_eq((mf_str){ v.raw, v.len }, mf_cstr(token)));
+    else
+        assert_int_equal(v.type, MF_ABSENT);
+    after(NULL);
+}
+
+static void test_tokens(void **state)
+{
+    (void)state;
+    token_is("{\"access_token\":\"a\",\"expires_in\":60,\"x\":1}",
+             "{\"accessToken\":\"a\",\"expiresIn\":60}");
+    token_is("{\"ticket\":\"t\"}", "{\"accessToken\":\"t\"}");
+    token_is("{\"access_token\":\"a\"}", NULL); /* under a 400 */
+}
+
+static void test_special(void **state)
+{
+    (void)state;
+    open_special("onDelete", "{\"userId\":\"u1\"}");
+    assert_non_null(call);
+    call_start(call);
+    answer(next("DELETE", API "/users/u1"), 204, "");
+    nothing_more();
+    result_is(0, 204, NULL);
+    assert_int_equal(call_token(call).type, MF_ABSENT);
+    after(NULL);
+    open_special("testAuthentication", "{}");
+    assert_null(call); /* it has none */
+}
+
+/* A token that came meanwhile is for the calls made after it. */
+static void test_new_token(void **state)
+{
+    struct call *old;
+
+    (void)state;
+    open_special("refreshAccessToken", "{}");
+    old = call;
+    instance_set_auth(instance, value("{\"refreshToken\":\"r2\"}"));
+    call = call_special(instance, "refreshAccessToken", value("{}"));
+    call_start(call);
+    assert_memory_equal(next("POST", API "/token")->body.ptr,
+                        "refresh_token=r2", 16);
+    call_free(call);
+    call = old;
+    call_start(call);
+    assert_memory_equal(next("POST", API "/token")->body.ptr,
+                        "refresh_token=r+1", 17);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_teardown(f, after)
@@ -588,7 +665,8 @@ int main(void)
         T(test_halves_fail_alone), T(test_one_by_one), T(test_hosts),
         T(test_endpoint), T(test_headers), T(test_urls),
         T(test_chance_is_of_the_events), T(test_fixed_uuids),
-        T(test_declared), T(test_create_refuses),
+        T(test_declared), T(test_create_refuses), T(test_tokens),
+        T(test_special), T(test_new_token),
     };
 
     return cmocka_run_group_tests(tests, begin, end);

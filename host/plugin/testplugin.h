@@ -275,6 +275,42 @@ static int32_t unfinished_perform(const void *self, mf_call *c,
     return MF_OK;
 }
 
+static int32_t refresh_perform(const void *self, mf_call *c,
+                               const mf_event *e)
+{
+    mf_request *r = mf_send(c, "POST", MF_STR(API "/token"));
+    mf_val auth = mf_meta(c, MF_META_AUTH);
+
+    (void)self;
+    (void)e;
+    mf_option(r, MF_OPT_NO_AUTH, 1);
+    mf_form(r, "refresh_token", mf_text(c, mf_get(c, auth, "refreshToken")));
+    return MF_OK;
+}
+
+/* The vendor's own word for it, beside the standard one. */
+static int32_t refresh_judge(const void *self, mf_call *c, const mf_request *r,
+                             const mf_response *a)
+{
+    mf_val token = mf_get(c, mf_answer_json(a), "ticket");
+
+    (void)self;
+    (void)r;
+    if (mf_given(token))
+        mf_result(c, 0, 200, MF_JOIN(c, MF_STR("{\"accessToken\":"),
+                                     mf_stringify(c, token), MF_STR("}")));
+    return MF_OK;
+}
+
+static int32_t delete_perform(const void *self, mf_call *c, const mf_event *e)
+{
+    mf_str id = mf_text(c, mf_get(c, mf_payload(e), "userId"));
+
+    (void)self;
+    mf_send(c, "DELETE", MF_JOIN(c, MF_STR(API "/users/"), id));
+    return MF_OK;
+}
+
 #define CODE(name, ...)                                                        \
     { .slug = name, .paths = test_paths, .path_count = 2, __VA_ARGS__ }
 
@@ -294,6 +330,9 @@ static const mf_action test_actions[] = {
     CODE("url", .perform = url_perform),
     CODE("shrugs", .perform = shrugs_perform, .judge = shrugs_judge),
     CODE("unfinished", .perform = unfinished_perform),
+    CODE("refreshAccessToken", .perform = refresh_perform,
+         .judge = refresh_judge),
+    CODE("onDelete", .perform = delete_perform),
 };
 
 static void *test_create(mf_call *c)

@@ -158,6 +158,9 @@ void request_sign_aws(struct request *r, mf_val auth, mf_str host)
     request_header(r, MF_STR("x-amz-date"), stamp);
     if (session.len)
         request_header(r, MF_STR("x-amz-security-token"), session);
+    if (mf_eq(service, MF_STR("s3"))) /* asks for it; others do not */
+        request_header(r, MF_STR("x-amz-content-sha256"),
+                       hash_text(HASH_SHA256, HASH_HEX, r->out.body, a));
     n = r->out.header_count;
     sorted = arena_alloc(a, n * sizeof *sorted);
     memcpy(sorted, r->out.headers, n * sizeof *sorted);

@@ -39,8 +39,8 @@ static void held(const char *expect, const char *out, const char *path)
 }
 
 #define REQUEST(more)                                                          \
-    "{\"requests\":[{\"method\":\"POST\",\"url\":\"https://a.example/p?x=1&y=2\"" \
-    more "}]}"
+    "{\"requests\":[{\"method\":\"POST\","                                     \
+    "\"url\":\"https://a.example/p?x=1&y=2\"" more "}]}"
 #define GOT(body)                                                              \
     REQUEST(",\"headers\":{\"content-type\":\"t\",\"x-a\":\"1\"},"             \
             "\"body\":" body)
@@ -105,7 +105,8 @@ static void test_bodies(void **state)
 
 static void test_outcomes(void **state)
 {
-#define ERROR "{\"requests\":[],\"error\":{\"status\":400,\"message\":\"no id\"}}"
+#define ERROR                                                                  \
+    "{\"requests\":[],\"error\":{\"status\":400,\"message\":\"no id\"}}"
     (void)state;
     held("{\"error\":{\"status\":400}}", ERROR, NULL);
     held("{\"error\":true}", ERROR, NULL);

@@ -260,8 +260,8 @@ void request_header(struct request *r, mf_str name, mf_str value);
 void request_query(struct request *r, mf_str name, mf_str value);
 void request_form(struct request *r, mf_str name, mf_str value);
 struct writer *request_body(struct request *r, const char *content_type);
-/* Makes it ready to send: 0; -1 with r->why and r->why_status told for its events. Sets
- * the state to REQUEST_REFUSED where the host may not be sent to. */
+/* Makes it ready to send: 0; -1 with r->why and r->why_status told for its
+ * events. The state is REQUEST_REFUSED where the host may not be sent to. */
 int request_finish(struct request *r);
 uint32_t request_covered(const struct request *r, uint32_t k);
 uint32_t request_cover_count(const struct request *r);

@@ -311,8 +311,8 @@ static int from_presets(struct instance *i, struct instance_fault *fault)
                                       : none;
 
         if (p->automatic && i->sub_count < SUBSCRIPTIONS_MAX &&
-            subscribe(i, none, mf_cstr(p->name), mf_cstr(p->action), trigger, p->mapping,
-                      fault) < 0)
+            subscribe(i, none, mf_cstr(p->name), mf_cstr(p->action), trigger,
+                      p->mapping, fault) < 0)
             return -1;
     }
     if (i->sub_count || i->lenient)

@@ -77,21 +77,21 @@ void request_query(struct request *r, mf_str name, mf_str value)
 {
     mf_str url = r->out.url;
     const char *hash = memchr(url.ptr, '#', url.len);
-    struct buf b;
+    struct writer *scratch = writer_new(r->call);
+    struct buf *b = &scratch->buf;
 
     if (hash)
         url.len = (size_t)(hash - url.ptr);
-    buf_init(&b, URL_BYTES_MAX * 4);
-    buf_str(&b, url);
+    buf_str(b, url);
     if (!memchr(url.ptr, '?', url.len))
-        buf_char(&b, '?');
+        buf_char(b, '?');
     else if (url.ptr[url.len - 1] != '?' && url.ptr[url.len - 1] != '&')
-        buf_char(&b, '&');
-    percent_encode(&b, name);
-    buf_char(&b, '=');
-    percent_encode(&b, value);
-    r->out.url = arena_copy(&r->call->in, buf_view(&b));
-    buf_deinit(&b);
+        buf_char(b, '&');
+    percent_encode(b, name);
+    buf_char(b, '=');
+    percent_encode(b, value);
+    r->out.url = arena_copy(&r->call->in, buf_view(b));
+    writer_spare(scratch);
 }
 
 struct writer *request_body(struct request *r, const char *content_type)
@@ -179,25 +179,21 @@ static void add_basic(struct request *r, mf_val auth)
     struct arena *a = &r->call->in;
     mf_val user = json_get(auth, MF_STR("username"));
     mf_val password = json_get(auth, MF_STR("password"));
-    mf_str both = MF_STR("");
-    struct buf b;
+    mf_str u = { "", 0 }, p = { "", 0 };
+    struct writer *scratch;
 
     if (user.type <= MF_NULL && password.type <= MF_NULL)
         return;
     if (user.type > MF_NULL)
-        both = js_string(user, a);
-    both = arena_printf(a, "%.*s:", (int)both.len, both.ptr);
-    if (password.type > MF_NULL) {
-        mf_str text = js_string(password, a);
-
-        both = arena_printf(a, "%.*s%.*s", (int)both.len, both.ptr,
-                            (int)text.len, text.ptr);
-    }
-    buf_init(&b, both.len * 2 + 16);
-    buf_puts(&b, "Basic ");
-    base64_encode(&b, both);
-    add_missing(r, MF_STR("authorization"), buf_view(&b));
-    buf_deinit(&b);
+        u = js_string(user, a);
+    if (password.type > MF_NULL)
+        p = js_string(password, a);
+    u = arena_printf(a, "%.*s:%.*s", (int)u.len, u.ptr, (int)p.len, p.ptr);
+    scratch = writer_new(r->call);
+    buf_puts(&scratch->buf, "Basic ");
+    base64_encode(&scratch->buf, u);
+    add_missing(r, MF_STR("authorization"), buf_view(&scratch->buf));
+    writer_spare(scratch);
 }
 
 static void add_bearer(struct request *r)

@@ -548,7 +548,6 @@ void reload_check(struct supervisor *s)
         if (!group_is_settled(g))
             return;
     s->reloading = NULL;
-    versions_prune(s);
     o->done = true;
     o->ended_ms = clock_ms();
     if (o->failed)

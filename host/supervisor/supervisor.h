@@ -188,8 +188,6 @@ void versions_scan(struct supervisor *s, const char *dir, bool force,
                    char *(*fits)(struct supervisor *s,
                                  const struct manifest *m),
                    struct outcome *o);
-/* Removes stored copies of plugins that are neither new nor in use. */
-void versions_prune(struct supervisor *s);
 struct version *version_find(struct supervisor *s, const char *slug);
 void versions_free(struct supervisor *s);
 

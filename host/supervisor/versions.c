@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define IN_USE_MAX (2 * GROUPS_MAX + 2) /* copies of one plugin */
-
 struct version *version_find(struct supervisor *s, const char *slug)
 {
     for (size_t i = 0; i < s->version_count; i++)
@@ -154,31 +152,6 @@ void versions_scan(struct supervisor *s, const char *dir, bool force,
             refuse(v, f->refused, o);
         else
             take(s, v, f, fits, o);
-    }
-}
-
-void versions_prune(struct supervisor *s)
-{
-    for (size_t i = 0; i < s->version_count; i++) {
-        struct version *v = &s->versions[i];
-        const char *in_use[IN_USE_MAX + 1];
-        size_t n = 0;
-        struct err e;
-
-        in_use[n++] = v->hash;
-        for (struct group *g = s->groups; g && n + 2 <= IN_USE_MAX;
-             g = g->next) {
-            if (strcmp(g->plugin, v->slug) != 0)
-                continue;
-            if (g->current)
-                in_use[n++] = g->current->hash;
-            if (g->coming)
-                in_use[n++] = g->coming->hash;
-        }
-        in_use[n] = NULL;
-        if (n + 2 <= IN_USE_MAX &&
-            store_prune(s->store, v->slug, in_use, &e) != 0)
-            log_warn("plugin %s: old copies stay: %s", v->slug, e.text);
     }
 }
 

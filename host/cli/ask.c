@@ -191,8 +191,8 @@ int cmd_reload(int argc, char **argv)
         force |= o == 'f';
     }
     /* A configuration with faults must not keep the server's own refusal from
-     * being shown, so only its addresses are needed here. */
-    c = config_or_complain(config_path(path));
+     * being shown: it is looked for with what can be read. */
+    c = config_readable(config_path(path));
     if (!c)
         return EXIT_CONFIG;
     buf_init(&b, ANSWER_MAX);

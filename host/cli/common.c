@@ -44,6 +44,27 @@ struct config *config_or_complain(const char *path)
     return c;
 }
 
+struct config *config_readable(const char *path)
+{
+    struct faults *f = xcalloc(1, sizeof *f);
+    struct config *c = NULL;
+    struct buf b;
+
+    faults_init(f);
+    config_load(path, &c, f);
+    if (!c || !c->data_dir) {
+        buf_init(&b, 1u << 20);
+        faults_write(f, &b);
+        fwrite(b.data, 1, b.len, stderr);
+        buf_deinit(&b);
+        config_free(c);
+        c = NULL;
+    }
+    faults_deinit(f);
+    free(f);
+    return c;
+}
+
 int server_find(const struct config *c, struct server_address *out,
                 struct err *e)
 {

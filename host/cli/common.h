@@ -15,6 +15,9 @@
 const char *config_path(const char *option);
 /* Loads, and prints faults to standard error. NULL after a fault: exit 78. */
 struct config *config_or_complain(const char *path);
+/* The same, but faults are left to the running server to tell: enough is read
+ * to find it. NULL, with the faults printed, when even that cannot be. */
+struct config *config_readable(const char *path);
 
 /* Where the running server listens, from data_dir/run/addresses.json. */
 struct server_address {

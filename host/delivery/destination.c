@@ -17,25 +17,13 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "delivery/backoff.h"
+#include "delivery/retries.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define MAP_ARENA_BYTES (8u << 20)
 #define LANES_MAX       4096
-
-struct part {
-    struct lane_event *ev;
-    uint32_t subscription, key; /* index; what names it in state.db */
-    uint32_t attempts;          /* made so far */
-    int64_t first_ms;           /* Unix time of the first, 0: none yet */
-    bool persisted;             /* state.db has a retry row for it */
-};
-
-struct retry {
-    struct part part;
-    int64_t due_ms; /* monotonic */
-};
 
 struct flight {
     struct destination *d;
@@ -67,8 +55,7 @@ struct destination {
     size_t lane_count, turn;
     struct flight open, flying; /* heads of rings */
     unsigned open_count, flying_count;
-    struct retry *retries; /* heap by due_ms */
-    size_t retry_count, retry_cap;
+    struct retries retries;
     struct arena map_arena;
 
     bool paused, draining, pumping, changed;
@@ -133,59 +120,6 @@ static int find_subscription(const struct destination *d, uint32_t key)
         if (d->keys[n] == key)
             return (int)n;
     return -1;
-}
-
-/* ---- the heap of retries ---- */
-
-static void heap_up(struct retry *h, size_t i)
-{
-    while (i > 0 && h[i].due_ms < h[(i - 1) / 2].due_ms) {
-        struct retry t = h[i];
-
-        h[i] = h[(i - 1) / 2];
-        h[(i - 1) / 2] = t;
-        i = (i - 1) / 2;
-    }
-}
-
-static void heap_down(struct retry *h, size_t n, size_t i)
-{
-    for (;;) {
-        size_t least = i, left = i * 2 + 1;
-        struct retry t;
-
-        if (left < n && h[left].due_ms < h[least].due_ms)
-            least = left;
-        if (left + 1 < n && h[left + 1].due_ms < h[least].due_ms)
-            least = left + 1;
-        if (least == i)
-            return;
-        t = h[i];
-        h[i] = h[least];
-        h[least] = t;
-        i = least;
-    }
-}
-
-static void push_retry(struct destination *d, const struct part *p,
-                       int64_t due_ms)
-{
-    if (d->retry_count == d->retry_cap) {
-        d->retry_cap = d->retry_cap ? d->retry_cap * 2 : 64;
-        d->retries = xrealloc(d->retries, d->retry_cap * sizeof *d->retries);
-    }
-    d->retries[d->retry_count].part = *p;
-    d->retries[d->retry_count].due_ms = due_ms;
-    heap_up(d->retries, d->retry_count++);
-}
-
-static struct part pop_retry(struct destination *d)
-{
-    struct part p = d->retries[0].part;
-
-    d->retries[0] = d->retries[--d->retry_count];
-    heap_down(d->retries, d->retry_count, 0);
-    return p;
 }
 
 /* ---- settling ---- */
@@ -288,7 +222,7 @@ static void try_again(struct destination *d, struct part *p,
     p->persisted = true;
     c->retries++;
     lane_set_aside(p->ev);
-    push_retry(d, p, clock_mono_ms() + wait);
+    retries_push(&d->retries, p, clock_mono_ms() + wait);
 }
 
 /* The breaker: a run of failures turns to probing, one success ends it. */
@@ -609,7 +543,7 @@ static void start_event(struct destination *d, struct lane_event *ev,
 
 static void start_retry(struct destination *d)
 {
-    struct part p = pop_retry(d);
+    struct part p = retries_pop(&d->retries);
     struct journal_record r;
     struct err e;
 
@@ -663,7 +597,7 @@ static bool take_one(struct destination *d)
 
 static bool retry_is_due(const struct destination *d, int64_t now_ms)
 {
-    return d->retry_count && d->retries[0].due_ms <= now_ms;
+    return retries_due_ms(&d->retries) <= now_ms;
 }
 
 bool destination_pump(struct destination *d, unsigned budget)
@@ -704,8 +638,8 @@ int64_t destination_next_ms(const struct destination *d)
     for (struct flight *f = d->open.next; f != &d->open; f = f->next)
         if (f->flush_ms < at)
             at = f->flush_ms;
-    if (d->retry_count && d->retries[0].due_ms < at)
-        at = d->retries[0].due_ms;
+    if (retries_due_ms(&d->retries) < at)
+        at = retries_due_ms(&d->retries);
     for (size_t i = 0; i < d->lane_count && !readable; i++)
         readable = lane_has_more(d->lanes[i]);
     if (readable && at > now)
@@ -770,7 +704,7 @@ void destination_free(struct destination *d)
     for (size_t i = 0; i < d->lane_count; i++)
         lane_free(d->lanes[i]);
     arena_deinit(&d->map_arena);
-    free(d->retries);
+    retries_deinit(&d->retries);
     free(d->keys);
     free(d->name);
     free(d);
@@ -822,7 +756,7 @@ void destination_restore(struct destination *d, struct lane *l,
     if (wait > 86400000) /* the clock was turned back */
         wait = BACKOFF_LAST_MS;
     p.ev = lane_restore(l, r->at, r->event_dead);
-    push_retry(d, &p, clock_mono_ms() + wait);
+    retries_push(&d->retries, &p, clock_mono_ms() + wait);
 }
 
 void destination_drain(struct destination *d)
@@ -855,7 +789,7 @@ void destination_status(struct destination *d, struct msg_destination *m,
                : d->failures >= BREAKER_FAILURES ? DEST_BACKING_OFF
                                                  : DEST_ACTIVE;
     m->in_flight = d->flying_count;
-    m->waiting_retries = (uint32_t)d->retry_count;
+    m->waiting_retries = (uint32_t)d->retries.count;
     m->concurrency_limit = d->concurrency;
     m->error_ms = d->last_error_ms;
     memcpy(m->classes, d->classes, sizeof m->classes);

@@ -24,6 +24,7 @@
 
 #define MAP_ARENA_BYTES (8u << 20)
 #define LANES_MAX       4096
+#define BROKEN_PAUSE_MS 1000 /* after the journal could not be read */
 
 struct flight {
     struct destination *d;
@@ -59,6 +60,7 @@ struct destination {
     struct arena map_arena;
 
     bool paused, draining, pumping, changed;
+    int64_t broken_ms; /* monotonic; not read again before */
     unsigned failures; /* retryable ones in a row */
     int64_t probe_ms;  /* monotonic; when failures reached the breaker */
     char last_error[ERROR_TEXT_MAX];
@@ -566,6 +568,8 @@ static void start_retry(struct destination *d)
 /* One event from the next lane that has one. False if none has. */
 static bool take_one(struct destination *d)
 {
+    if (clock_mono_ms() < d->broken_ms)
+        return false;
     for (size_t tried = 0; tried < d->lane_count;) {
         struct lane *l = d->lanes[d->turn % d->lane_count];
         struct lane_event *ev;
@@ -584,6 +588,7 @@ static bool take_one(struct destination *d)
             if (strcmp(e.text, d->last_error) != 0)
                 log_error("%s: %s", d->name, e.text);
             note_error(d, e.text);
+            d->broken_ms = clock_mono_ms() + BROKEN_PAUSE_MS;
             d->turn++;
             tried++;
             break;
@@ -641,9 +646,9 @@ int64_t destination_next_ms(const struct destination *d)
     if (retries_due_ms(&d->retries) < at)
         at = retries_due_ms(&d->retries);
     for (size_t i = 0; i < d->lane_count && !readable; i++)
-        readable = lane_has_more(d->lanes[i]);
+        readable = lane_ready(d->lanes[i]);
     if (readable && at > now)
-        at = now;
+        at = d->broken_ms > now ? d->broken_ms : now;
     if (d->failures >= BREAKER_FAILURES && at < d->probe_ms)
         at = d->probe_ms;
     if (!has_room(d))

@@ -170,6 +170,17 @@ bool lane_has_more(const struct lane *l)
            journal_tell(l->reader).seq <= durable;
 }
 
+static bool full(const struct lane *l)
+{
+    return l->open_count >= LANE_PENDING_MAX ||
+           l->aside_count >= LANE_RETRIES_MAX;
+}
+
+bool lane_ready(const struct lane *l)
+{
+    return !full(l) && lane_has_more(l);
+}
+
 unsigned lane_open_events(const struct lane *l)
 {
     return l->open_count;
@@ -258,8 +269,7 @@ enum lane_take lane_take(struct lane *l, struct lane_event **ev,
 {
     uint64_t from, to, before, n;
 
-    if (l->open_count >= LANE_PENDING_MAX ||
-        l->aside_count >= LANE_RETRIES_MAX)
+    if (full(l))
         return LANE_FULL;
     if (l->again_at < l->again_count)
         return take_again(l, ev, r, e);

@@ -54,6 +54,8 @@ void lane_free(struct lane *l); /* and its events */
 uint32_t lane_id(const struct lane *l);
 /* Anything durable that it has not read, or a listed event to read again? */
 bool lane_has_more(const struct lane *l);
+/* The same, and room for it: lane_take() would give something. */
+bool lane_ready(const struct lane *l);
 unsigned lane_open_events(const struct lane *l);
 unsigned lane_aside_events(const struct lane *l);
 struct counters *lane_counters(struct lane *l);

@@ -20,7 +20,8 @@ struct path_tree {
     struct path_node root;
     const char *const *paths;
     size_t count;
-    bool *odd; /* such as a['b']: looked up one by one */
+    int32_t *same; /* the next path that ends at the same node, or -1 */
+    bool *odd;     /* such as a['b']: looked up one by one */
     bool any_odd;
 };
 
@@ -32,12 +33,12 @@ static bool path_split(const char *path, mf_str parts[PATH_PARTS_MAX],
 
     if (strncmp(path, "$.", 2) == 0)
         path += 2;
+    if (strstr(path, "$.") || strpbrk(path, "'\"\\"))
+        return false;
     *n = 0;
     for (from = path;; path++) {
         bool end = *path == 0 || *path == '.' || *path == '[' || *path == ']';
 
-        if (*path && strchr("'\"\\$", *path))
-            return false;
         if (!end)
             continue;
         if (path > from) {
@@ -78,6 +79,7 @@ struct path_tree *path_tree_new(const char *const *paths, size_t count,
     t->paths = paths;
     t->count = count;
     t->odd = arena_zalloc(a, count + 1);
+    t->same = arena_alloc(a, (count + 1) * sizeof *t->same);
     t->root.slot = -1;
     for (size_t k = 0; k < count; k++) {
         struct path_node *at = &t->root;
@@ -88,24 +90,30 @@ struct path_tree *path_tree_new(const char *const *paths, size_t count,
         }
         for (size_t p = 0; p < n; p++)
             at = node_under(at, parts[p], a);
-        if (at->slot >= 0) /* the same path twice */
-            t->odd[k] = t->any_odd = true;
-        else
-            at->slot = (int32_t)k;
+        t->same[k] = at->slot;
+        at->slot = (int32_t)k;
     }
     return t;
 }
 
-/* A walk that meets a falsy value stops there and gives that value. */
-static void fill_all(const struct path_node *n, mf_val v, mf_val *out)
+static void put(const struct path_tree *t, const struct path_node *n, mf_val v,
+                mf_val *out)
 {
-    if (n->slot >= 0)
-        out[n->slot] = v;
-    for (n = n->child; n; n = n->sibling)
-        fill_all(n, v, out);
+    for (int32_t k = n->slot; k >= 0; k = t->same[k])
+        out[k] = v;
 }
 
-static void fill(const struct path_node *n, mf_val v, mf_val *out)
+/* A walk that meets a falsy value stops there and gives that value. */
+static void fill_all(const struct path_tree *t, const struct path_node *n,
+                     mf_val v, mf_val *out)
+{
+    put(t, n, v, out);
+    for (n = n->child; n; n = n->sibling)
+        fill_all(t, n, v, out);
+}
+
+static void fill(const struct path_tree *t, const struct path_node *n,
+                 mf_val v, mf_val *out)
 {
     const struct path_node *c;
     mf_iter it = { { 0 } };
@@ -114,19 +122,18 @@ static void fill(const struct path_node *n, mf_val v, mf_val *out)
     mf_val one = { NULL, 0, MF_ABSENT };
 
     if (n->child)
-        fill_all(n, js_falsy(v) ? v : one, out);
-    if (n->slot >= 0)
-        out[n->slot] = v;
+        fill_all(t, n, js_falsy(v) ? v : one, out);
+    put(t, n, v, out);
     if (v.type == MF_ARRAY)
         for (c = n->child; c; c = c->sibling)
             if (parse_u64(c->name, &k))
-                fill(c, json_at(v, (size_t)k), out);
+                fill(t, c, json_at(v, (size_t)k), out);
     if (v.type != MF_OBJECT || !n->child)
         return;
     while (json_next(v, &it, &key, &one))
         for (c = n->child; c; c = c->sibling)
             if (json_key_is(key, c->name)) {
-                fill(c, one, out);
+                fill(t, c, one, out);
                 break;
             }
 }
@@ -135,7 +142,7 @@ void path_tree_read(const struct path_tree *t, mf_val payload, mf_val *out,
                     struct arena *a)
 {
     memset(out, 0, t->count * sizeof *out);
-    fill(&t->root, payload, out);
+    fill(t, &t->root, payload, out);
     for (size_t k = 0; t->any_odd && k < t->count; k++)
         if (t->odd[k])
             out[k] = path_get_dollar(payload, mf_cstr(t->paths[k]), a);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kit.h - what the files of the mapping-kit share and nobody else includes.
+ * kit.h - what the files of the mapping-kit share; outside it only the paths
+ * that a plugin names are read with it (plugin/payload.c).
  *
  * members.c  objects as JavaScript has them: equal keys once, indices first
  * js.c       String(), JSON.stringify(), truth

@@ -317,6 +317,7 @@ static int32_t run_step(struct call *c, enum step step,
 static int32_t guarded(struct call *c, enum step step, const struct request *r,
                        const struct answer *a)
 {
+    plugin_memory = c->mem;
     if (_setjmp(c->jump) != 0)
         return MF_OK;
     return run_step(c, step, r, a);

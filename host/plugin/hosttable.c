@@ -18,6 +18,8 @@
 
 #define LOG_TEXT_MAX 1024
 
+_Thread_local struct arena *plugin_memory;
+
 static const mf_val absent = { NULL, 0, MF_ABSENT };
 
 static struct call *of(const mf_call *c)
@@ -229,15 +231,12 @@ static mf_val h_field(const mf_event *pub, uint32_t path)
 {
     struct call_event *e = (struct call_event *)(uintptr_t)pub;
     struct call *c = e->call;
-    uint64_t count = c->sub && c->sub->code ? c->sub->code->path_count : 0;
 
-    if (path >= count || !c->sub->paths)
+    if (!c->sub || !c->sub->paths)
         return absent;
-    if (!e->fields) {
-        e->fields = arena_alloc(&c->in, count * sizeof *e->fields);
-        path_tree_read(c->sub->paths, e->payload, e->fields, &c->in);
-    }
-    return e->fields[path];
+    if (!e->fields)
+        e->fields = path_tree_read(c->sub->paths, e->payload, &c->in);
+    return path_tree_get(c->sub->paths, e->fields, path);
 }
 
 static int32_t h_membership(const mf_event *pub)
@@ -259,17 +258,11 @@ static int32_t h_membership(const mf_event *pub)
 
 /* ---- values ---- */
 
-/* There is no call here to take memory from, and what is found points into
- * the value, so the scratch goes at once. */
+/* There is no call here to take memory from: the one that runs is meant. */
 static mf_val h_get(mf_val v, mf_str path)
 {
-    static _Thread_local struct arena scratch;
-
-    if (!scratch.soft)
-        arena_init(&scratch, MF_ARENA_BYTES);
-    else
-        arena_reset(&scratch);
-    return path_get_dollar(v, path, &scratch);
+    ASSERT(plugin_memory);
+    return path_get_dollar(v, path, plugin_memory);
 }
 
 static uint32_t h_next(mf_call *pub, mf_val v, mf_iter *it, mf_str *key,

@@ -33,9 +33,10 @@ struct path_tree;
 
 struct path_tree *path_tree_new(const char *const *paths, size_t count,
                                 struct arena *a);
-/* out has as many places as there are paths. */
-void path_tree_read(const struct path_tree *t, mf_val payload, mf_val *out,
-                    struct arena *a);
+const mf_val *path_tree_read(const struct path_tree *t, mf_val payload,
+                             struct arena *a);
+/* What was read at paths[k]. */
+mf_val path_tree_get(const struct path_tree *t, const mf_val *read, size_t k);
 
 /* ---- instance ---- */
 
@@ -103,7 +104,7 @@ struct call_event {
     mf_event pub;
     struct call *call;
     mf_val event, payload;
-    mf_val *fields; /* NULL until one is asked for */
+    const mf_val *fields; /* NULL until one is asked for */
     struct call_result result;
     bool settled;
     int32_t vote;  /* status of the last request that went well, 0: none */
@@ -208,6 +209,8 @@ struct call {
 };
 
 extern const mf_host host_table;
+/* Where a function of the plugin that runs now takes memory from. */
+extern _Thread_local struct arena *plugin_memory;
 /* Its parts that stand in hostwrite.c and hosthash.c. */
 mf_writer *h_value(mf_call *pub);
 mf_val h_done(mf_writer *pub);

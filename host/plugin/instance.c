@@ -403,6 +403,7 @@ static void run_create(struct instance *i, struct call *c)
         c->auth.raw = arena_copy(c->mem, (mf_str){ c->auth.raw,
                                                    c->auth.len }).ptr;
     c->now = i->fixed ? i->fixed_now : clock_ms();
+    plugin_memory = c->mem;
     c->may_jump = true;
     if (_setjmp(c->jump) == 0)
         i->self = i->plugin->code->create(&c->pub);
@@ -527,6 +528,7 @@ static void close_native(struct instance *i)
         return;
     c = call_new(i, UINT32_MAX);
     c->now = clock_ms();
+    plugin_memory = c->mem;
     d->close(i->self, &c->pub);
     call_free(c);
 }
@@ -585,6 +587,7 @@ void instance_idle(struct instance *i, int64_t deadline_ms)
     c = call_new(i, UINT32_MAX);
     c->now = clock_ms();
     c->deadline = deadline_ms;
+    plugin_memory = c->mem;
     d->idle(i->self, &c->pub);
     call_free(c);
 }

@@ -233,23 +233,27 @@ static void test_path_tree(void **state)
 {
     static const char *const paths[] = {
         "a", "a.b", "$.a.c[1].d", "a.c.0", "x.y.z", "n.deep", "a['b']", "a.b",
+        "a.c.length",
     };
     static const char *const want[] = {
         "{\"b\":1,\"c\":[true,{\"d\":\"e\"}]}", "1", "\"e\"", "true", NULL,
-        "null", "1", "1",
+        "null", "1", "1", "2",
     };
-    mf_val out[COUNT_OF(paths)];
+    struct path_tree *tree = path_tree_new(paths, COUNT_OF(paths), &arena);
+    const mf_val *read;
 
     (void)state;
-    path_tree_read(path_tree_new(paths, COUNT_OF(paths), &arena),
-                   value("{\"a\":{\"b\":0},\"n\":null,\"x\":{\"y\":\"s\"},"
-                         "\"a\":{\"b\":1,\"c\":[true,{\"d\":\"e\"}]}}"),
-                   out, &arena);
+    read = path_tree_read(tree,
+                          value("{\"a\":{\"b\":0},\"n\":null,\"x\":"
+                                "{\"y\":\"s\"},\"a\":{\"b\":1,\"c\":"
+                                "[true,{\"d\":\"e\"}]}}"),
+                          &arena);
     for (size_t k = 0; k < COUNT_OF(paths); k++) {
         if (!want[k])
-            assert_int_equal(out[k].type, MF_ABSENT);
+            assert_int_equal(path_tree_get(tree, read, k).type, MF_ABSENT);
         else
-            assert_true(json_equal(out[k], value(want[k]), &arena));
+            assert_true(json_equal(path_tree_get(tree, read, k),
+                                   value(want[k]), &arena));
     }
 }
 

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -439,12 +440,33 @@ bool parse_rate(mf_str s, double *per_second)
     return true;
 }
 
-/* The shortest digits that read back as v, laid out by ECMAScript's
- * Number::toString. */
+/* The shortest decimal digits that read back as v > 0, in digit[] without the
+ * point; returns where the point stands. A normal number that fifteen digits
+ * carry needs no search: its shortest form is those without trailing zeros. */
+static int shortest(double v, char digit[32])
+{
+    int precision = v < DBL_MIN ? 0 : 14, point;
+    size_t n;
+    char *e;
+
+    do
+        snprintf(digit, 32, "%.*e", precision, v);
+    while (strtod(digit, NULL) != v && ++precision < 17);
+    e = strchr(digit, 'e');
+    point = (int)strtol(e + 1, NULL, 10) + 1;
+    *e = 0;
+    if (digit[1] == '.')
+        memmove(digit + 1, digit + 2, strlen(digit + 2) + 1);
+    for (n = strlen(digit); n > 1 && digit[n - 1] == '0'; n--)
+        digit[n - 1] = 0;
+    return point;
+}
+
+/* Laid out by ECMAScript's Number::toString. */
 size_t number_text(double v, char out[NUMBER_TEXT])
 {
-    char digit[32], *e;
-    int precision = 0, point, n;
+    char digit[32];
+    int point, n;
     size_t len = 0;
 
     if (isnan(v))
@@ -458,14 +480,7 @@ size_t number_text(double v, char out[NUMBER_TEXT])
         return (size_t)snprintf(out, NUMBER_TEXT, "%lld", (long long)v);
     if (v < 0)
         out[len++] = '-';
-    do
-        snprintf(digit, sizeof digit, "%.*e", precision, fabs(v));
-    while (strtod(digit, NULL) != fabs(v) && ++precision < 17);
-    e = strchr(digit, 'e');
-    point = (int)strtol(e + 1, NULL, 10) + 1; /* digits before the point */
-    *e = 0;
-    if (digit[1] == '.')
-        memmove(digit + 1, digit + 2, strlen(digit + 2) + 1);
+    point = shortest(fabs(v), digit);
     n = (int)strlen(digit);
     if (n <= point && point <= 21)
         len += (size_t)snprintf(out + len, NUMBER_TEXT - len, "%s%.*s", digit,

@@ -338,11 +338,8 @@ static void resume_reading(struct conn *c)
     c->reading = true;
 }
 
-/* The earlier of two deadlines, even where the wheel has a later one. */
 static void wait_until(struct conn *c, int64_t deadline)
 {
-    if (deadline < c->deadline)
-        http_wheel_remove(c);
     http_wheel_set(&c->server->wheel, c, deadline);
 }
 

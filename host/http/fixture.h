@@ -56,6 +56,12 @@ static unsigned late_count, stream_count, closed_count, handled;
 static char last_peer[64];
 static mf_str extra;
 
+/* A pattern without a period that a buffer's size could hide. */
+static char big_byte(size_t i)
+{
+    return (char)('a' + i % 25 + (i >> 16 & 1));
+}
+
 static void on_closed(struct http_request *r, void *arg)
 {
     (void)r;
@@ -84,7 +90,8 @@ static void handle(struct http_request *r, void *arg)
     } else if (mf_eq(r->path, MF_STR("/big"))) {
         char *big = xmalloc(BIG_REPLY);
 
-        memset(big, 'b', BIG_REPLY);
+        for (size_t i = 0; i < BIG_REPLY; i++)
+            big[i] = big_byte(i);
         http_reply(r, 200, "text/plain", extra, (mf_str){ big, BIG_REPLY });
         free(big);
     } else {
@@ -302,6 +309,20 @@ static void answer_wait(struct client *c, int status, mf_str body)
 static void answer_drop(struct client *c)
 {
     buf_drop(&c->in, answer_head(c) + answer_length(c));
+}
+
+static void expect_big(struct client *c)
+{
+    const char *p;
+
+    run_until(c->eof || answer_whole(c, true));
+    assert_int_equal(answer_length(c), BIG_REPLY);
+    assert_true(answer_whole(c, true));
+    p = c->in.data + answer_head(c);
+    for (size_t i = 0; i < BIG_REPLY; i++)
+        if (p[i] != big_byte(i))
+            fail_msg("byte %zu is wrong", i);
+    answer_drop(c);
 }
 
 static void expect(struct client *c, int status, const char *body)

@@ -157,7 +157,6 @@ static void want_write(struct conn *c, bool on)
 
     if (on && !c->writing) {
         event_add(&c->wr, NULL);
-        http_wheel_remove(c); /* the new deadline may be the earlier one */
         http_wheel_set(&s->wheel, c, clock_mono_ms() + s->limits.write_ms);
     } else if (!on && c->writing) {
         event_del(&c->wr);

@@ -230,8 +230,9 @@ static void warn_waiting(struct http_server *s, int why)
              strerror(why));
 }
 
-/* False when this turn shall accept no more. */
-static bool accept_failed(struct http_server *s)
+/* False when this turn shall accept no more. Without descriptors accept fails
+ * even when nobody waits; only a turn's first try knows that somebody does. */
+static bool accept_failed(struct http_server *s, bool first)
 {
     switch (errno) {
     case EINTR:
@@ -243,6 +244,8 @@ static bool accept_failed(struct http_server *s)
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
+        if (!first)
+            return false;
         s->counters.accept_errors++;
         if (evict_idle(s))
             return true;
@@ -269,7 +272,7 @@ static void acceptable(evutil_socket_t fd, short what, void *arg)
         got = accept4(fd, (struct sockaddr *)&ss, &n,
                       SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (got < 0) {
-            if (!accept_failed(s))
+            if (!accept_failed(s, i == 0))
                 return;
         } else if (s->counters.open >= s->limits.connections &&
                    !evict_idle(s)) {

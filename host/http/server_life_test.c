@@ -2,6 +2,7 @@
  *
  * server_life_test.c - how connections end: deadlines, limits, clients that
  * vanish, streams, drain. The clock is turned, nothing is slept for. */
+#include "http/conn.h"
 #include "http/fixture.h"
 
 #define GET_ECHO "GET /echo HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -214,6 +215,7 @@ static void expect_turned_away(struct client *c)
     assert_int_equal(answer_status(c), 503);
     assert_true(answer_has(c, "\r\nRetry-After: 1\r\n"));
     assert_int_equal(c->in.len, answer_head(c) + answer_length(c));
+    assert_false(c->reset);
 }
 
 static void one_peer_has_its_share(void **state)
@@ -226,6 +228,7 @@ static void one_peer_has_its_share(void **state)
     start(&l);
     for (int i = 0; i < 4; i++)
         client_open(&c[i]);
+    client_say(&c[3], GET_ECHO);
     expect_turned_away(&c[3]);
     assert_int_equal(count()->refused_peer, 1);
     assert_int_equal(count()->open, 3);
@@ -301,8 +304,15 @@ static void without_descriptors_clients_wait(void **state)
     expect(&c[1], 200, "");
     http_reply(late[0], 200, NULL, MF_STR(""), MF_STR("ok"));
     expect(&c[0], 200, "ok");
-    client_close(&c[0]);
-    client_close(&c[1]);
+    /* an idle one is closed instead, where there is one */
+    client_open(&c[2]);
+    client_say(&c[2], GET_ECHO);
+    setrlimit(RLIMIT_NOFILE, &r);
+    run_until(count()->evicted_idle > 0);
+    expect(&c[2], 200, "");
+    setrlimit(RLIMIT_NOFILE, &was);
+    for (int i = 0; i < 3; i++)
+        client_close(&c[i]);
     stop();
 }
 
@@ -336,6 +346,39 @@ static void bodies_share_a_budget(void **state)
     assert_int_equal(count()->body_buffer_bytes, 0);
     client_post(&c[1], "/echo", (mf_str){ body, sizeof body }, "");
     answer_wait(&c[1], 200, (mf_str){ body, sizeof body });
+    client_close(&c[0]);
+    client_close(&c[1]);
+    stop();
+}
+
+/* Decoded bodies count: past the budget no more is decoded. */
+static void decoded_bodies_share_it(void **state)
+{
+    static char body[400000];
+    struct http_limits l = http_limits_default;
+    struct client c[2];
+    struct buf packed;
+
+    (void)state;
+    memset(body, 'x', sizeof body);
+    buf_init(&packed, 1 << 20);
+    assert_int_equal(gzip((mf_str){ body, sizeof body }, 9, &packed, NULL), 0);
+    l.buffer_bytes = 100000;
+    start(&l);
+    client_open(&c[0]);
+    client_open(&c[1]);
+    client_post(&c[0], "/late", buf_view(&packed),
+                "Content-Encoding: gzip\r\n");
+    run_until(late_count == 1);
+    client_post(&c[1], "/echo", buf_view(&packed),
+                "Content-Encoding: gzip\r\n");
+    expect(&c[1], 400, "overloaded");
+    http_reply(late[0], 200, NULL, MF_STR(""), MF_STR("ok"));
+    expect(&c[0], 200, "ok");
+    client_post(&c[1], "/echo", buf_view(&packed),
+                "Content-Encoding: gzip\r\n");
+    answer_wait(&c[1], 200, (mf_str){ body, sizeof body });
+    buf_deinit(&packed);
     client_close(&c[0]);
     client_close(&c[1]);
     stop();
@@ -525,6 +568,36 @@ static void streams_that_fall_behind_are_cut(void **state)
     stop();
 }
 
+/* A client that is always a little behind costs what it is behind, not what
+ * it was ever sent. */
+static void lagging_streams_stay_small(void **state)
+{
+    static char line[65536];
+    const struct conn *inside;
+    struct client c;
+    size_t total = 0;
+
+    (void)state;
+    memset(line, 'x', sizeof line);
+    start(NULL);
+    stream_open(&c, "1.0");
+    inside = (const struct conn *)streams[0];
+    while (total < 32u << 20) {
+        while (inside->out.len - inside->sent < 8 * sizeof line) {
+            assert_int_equal(
+                http_stream_send(streams[0], (mf_str){ line, sizeof line }), 0);
+            total += sizeof line;
+        }
+        assert_true(inside->out.len < 4u << 20);
+        event_base_loop(base, EVLOOP_ONCE);
+        buf_clear(&c.in);
+    }
+    http_stream_end(streams[0]);
+    run_until(c.eof);
+    client_close(&c);
+    stop();
+}
+
 /* ---- drain ---- */
 
 static unsigned drained;
@@ -573,6 +646,37 @@ static void drain_finishes_what_is_there(void **state)
     client_close(&half);
     client_close(&tap);
     client_close(&refused);
+    stop();
+}
+
+/* An answer still on its way out when the drain begins arrives whole, and a
+ * stream that begins during it ends at once. */
+static void drain_lets_answers_leave(void **state)
+{
+    struct client c, tap;
+
+    (void)state;
+    drained = 0;
+    start(NULL);
+    client_open(&tap);
+    client_say(&tap, GET_LATE);
+    run_until(late_count == 1);
+    client_open(&c);
+    event_del(c.ev);
+    client_say(&c, "GET /big HTTP/1.1\r\nHost: h\r\n\r\n");
+    run_until(handled == 2);
+    http_server_drain(server, 20000, on_drained, &drained);
+    http_stream_begin(late[0], 200, NULL, MF_STR(""), on_closed, &closed_count);
+    assert_int_equal(closed_count, 0);
+    run_until(closed_count == 1);
+    assert_int_equal(drained, 0);
+    event_add(c.ev, NULL);
+    expect_big(&c);
+    run_until(drained == 1);
+    assert_int_equal(count()->replies_lost, 0);
+    expect_end(&c);
+    client_close(&c);
+    client_close(&tap);
     stop();
 }
 
@@ -676,13 +780,16 @@ int main(void)
         cmocka_unit_test(a_full_server_makes_room),
         cmocka_unit_test(without_descriptors_clients_wait),
         cmocka_unit_test(bodies_share_a_budget),
+        cmocka_unit_test(decoded_bodies_share_it),
         cmocka_unit_test(gone_before_the_answer),
         cmocka_unit_test(gone_in_the_middle),
         cmocka_unit_test(the_server_goes_before_the_answer),
         cmocka_unit_test(streams_are_chunked),
         cmocka_unit_test(streams_notice_who_left),
         cmocka_unit_test(streams_that_fall_behind_are_cut),
+        cmocka_unit_test(lagging_streams_stay_small),
         cmocka_unit_test(drain_finishes_what_is_there),
+        cmocka_unit_test(drain_lets_answers_leave),
         cmocka_unit_test(drain_looks_once_more),
         cmocka_unit_test(drain_has_an_end),
         cmocka_unit_test(an_empty_server_drains_at_once),

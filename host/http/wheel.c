@@ -13,17 +13,13 @@ static struct conn_list *slot_of(struct wheel *w, int64_t tick)
     return &w->slot[(uint64_t)tick & (WHEEL_SLOTS - 1)];
 }
 
-/* The tick at which the deadline has surely passed; further ones wait in the
- * last slot and are looked at again. */
+/* The tick at which the deadline has surely passed. One more than a turn away
+ * is looked at early and put back. */
 static int64_t tick_of(const struct wheel *w, int64_t deadline)
 {
     int64_t tick = (deadline >> WHEEL_TICK_SHIFT) + 1;
 
-    if (tick <= w->tick)
-        return w->tick + 1;
-    if (tick >= w->tick + WHEEL_SLOTS)
-        return w->tick + WHEEL_SLOTS - 1;
-    return tick;
+    return tick > w->tick ? tick : w->tick + 1;
 }
 
 static void move_all(struct conn_list *from, struct conn_list *to)

@@ -15,6 +15,7 @@ static _Atomic int fail_writes;     /* the same, after half of the bytes */
 static _Atomic bool disk_full;      /* no file can be made or grow */
 static _Atomic int fds_synced_after_failure;
 static _Atomic int failed_fd;
+static _Atomic uint64_t unreadable_from; /* in any file; 0: nothing is */
 
 static bool spend(_Atomic int *n)
 {
@@ -57,6 +58,17 @@ static ssize_t f_pwrite(int fd, const void *from, size_t n, off_t at)
     return -1;
 }
 
+static ssize_t f_pread(int fd, void *to, size_t n, off_t at)
+{
+    uint64_t from = atomic_load(&unreadable_from);
+
+    if (from && at + (off_t)n > (off_t)from) {
+        errno = EIO;
+        return -1;
+    }
+    return pread(fd, to, n, at);
+}
+
 static int f_openat(int dir, const char *path, int flags, mode_t mode)
 {
     int fd = openat(dir, path, flags, mode);
@@ -72,11 +84,13 @@ static int faults_new(void **state)
     fail_data_syncs = fail_writes = 0;
     disk_full = false;
     failed_fd = -1;
+    unreadable_from = 0;
     fds_synced_after_failure = 0;
     io = io_real;
     io.fdatasync = f_fdatasync;
     io.pwrite = f_pwrite;
     io.openat = f_openat;
+    io.pread = f_pread;
     return bed_new(state);
 }
 
@@ -511,6 +525,66 @@ static void head_proves_the_tail(void **state)
     expect_but(b, 1, 14, 16, 20);
 }
 
+/* Blocks that cannot be read at open are not a torn tail: nothing is cut off,
+ * no number is used again, and when they can be read, all is there. */
+static void unreadable_tail(void **state)
+{
+    struct bed *b = *state;
+    uint64_t next_free, at;
+
+    bed_open(b);
+    append(b, 60, 4);
+    at = place(b, 40).offset;
+    bed_kill(b);
+    unreadable_from = at;
+    bed_reopen(b);
+    next_free = atomic_load(&b->head.durable) + 1;
+    assert_true(next_free > 60);
+    unreadable_from = 0;
+    append(b, 10, 5);
+    expect_but(b, 1, 61, next_free - 1, next_free + 9);
+    bed_close(b);
+    bed_reopen(b);
+    expect_but(b, 1, 61, next_free - 1, next_free + 9);
+}
+
+/* Another file under a segment's name is told from the one that was there. */
+static void exchanged_segment(void **state)
+{
+    struct bed *b = *state;
+    struct segment s;
+    struct segment_index ix;
+    unsigned char *bytes;
+    char text[1024];
+    struct err e;
+    ssize_t n;
+    int fd, err;
+
+    bed_open(b);
+    append(b, 900, 5);
+    bed_close(b);
+    bytes = snapshot(b, 1);
+    assert_int_equal(header_get(bytes, &s, &e), 0);
+    assert_true(footer_get(bytes + s.end, &s, &ix));
+    ix.sum++;
+    footer_put(bytes + s.end, &s, &ix);
+    index_deinit(&ix);
+    poke(b, 1, 0, bytes, b->o.segment_bytes);
+    free(bytes);
+    fd = openat(b->o.dir, "log", O_RDWR | O_CREAT, 0600);
+    err = dup(2);
+    dup2(fd, 2);
+    bed_reopen(b);
+    dup2(err, 2);
+    close(err);
+    n = pread(fd, text, sizeof text - 1, 0);
+    close(fd);
+    assert_true(n > 0);
+    text[n] = 0;
+    assert_non_null(strstr(text, "segment 1 is not the one that stood"));
+    expect_all(b, 1, 900);
+}
+
 static void damaged_header(void **state)
 {
     struct bed *b = *state;
@@ -617,6 +691,8 @@ int main(void)
         T(rot_to_the_end),
         T(rot_before_a_clean_end),
         T(head_proves_the_tail),
+        T(unreadable_tail),
+        T(exchanged_segment),
         T(damaged_header),
         T(lost_meta),
         T(foreign_files),

@@ -24,25 +24,31 @@ int segment_open_truth(int dir, const char *name)
     return fd;
 }
 
-static void read_piece(int fd, unsigned char *to, size_t n, uint64_t at)
+static size_t read_piece(int fd, unsigned char *to, size_t n, uint64_t at)
 {
-    size_t part;
+    size_t part, bad = 0;
 
     if (io_pread_all(fd, to, n, (off_t)at) == 0)
-        return;
+        return 0;
     for (size_t k = 0; k < n; k += part) {
         part = SEGMENT_BLOCK - (at + k) % SEGMENT_BLOCK;
         if (part > n - k)
             part = n - k;
-        if (io_pread_all(fd, to + k, part, (off_t)(at + k)) != 0)
+        if (io_pread_all(fd, to + k, part, (off_t)(at + k)) != 0) {
             memset(to + k, 0, part);
+            bad += part;
+        }
     }
+    return bad;
 }
 
-void segment_read(int fd, unsigned char *to, size_t n, uint64_t at)
+size_t segment_read(int fd, unsigned char *to, size_t n, uint64_t at)
 {
+    size_t bad = 0;
+
     for (size_t k = 0; k < n; k += PIECE)
-        read_piece(fd, to + k, n - k < PIECE ? n - k : PIECE, at + k);
+        bad += read_piece(fd, to + k, n - k < PIECE ? n - k : PIECE, at + k);
+    return bad;
 }
 
 int segment_neighbours(int dir, uint64_t seq, uint64_t *below,

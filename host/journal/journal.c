@@ -145,6 +145,7 @@ static struct kept as_kept(const struct active *a, uint64_t last)
 static void set_active(struct journal *j, struct active *a)
 {
     j->active = *a;
+    atomic_store(&j->oldest, INT64_MAX);
     atomic_store(&j->head->tail_epoch, a->seg.epoch);
     atomic_store(&j->head->tail, a->seg.base);
     atomic_store(&j->head->tail_end, a->at);
@@ -217,6 +218,8 @@ static int write_batch(struct journal *j, unsigned char *from,
     a->at += bytes;
     a->ix.end = a->at;
     a->sum = a->ix.sum;
+    if (a->ix.count)
+        atomic_store(&j->oldest, a->ix.time_min);
     atomic_fetch_add(&j->head->commit_ns,
                      (uint64_t)(clock_mono_ns() - began));
     atomic_fetch_add(&j->head->commits, 1);
@@ -318,11 +321,20 @@ static void recover_in_place(struct journal *j)
     tell(j);
 }
 
-static void commit_all(struct journal *j, struct staging *s)
+/* s may be NULL: then only the segment changes. */
+static void commit_all(struct journal *j, struct staging *s, bool roll_first)
 {
+    enum journal_state state = JOURNAL_OK;
     struct err e = { "" };
-    enum journal_state state = commit(j, s, &e);
 
+    if (roll_first && j->active.ix.count)
+        state = roll(j, &e);
+    if (state == JOURNAL_FULL)
+        state = JOURNAL_OK; /* then it stays in the old one */
+    if (state == JOURNAL_OK && s)
+        state = commit(j, s, &e);
+    if (state == JOURNAL_OK && roll_first)
+        tell(j);
     if (state == JOURNAL_OK)
         return;
     log_error("journal: %s; nothing after %" PRIu64 " is acknowledged",
@@ -330,6 +342,18 @@ static void commit_all(struct journal *j, struct staging *s)
     lose_staged(j, state);
     if (state == JOURNAL_FAILED)
         recover_in_place(j);
+}
+
+/* Takes the buffer that was filled, if there is anything in it. */
+static struct staging *swap(struct journal *j)
+{
+    struct staging *s = j->fill;
+
+    if (s->n == 0)
+        return NULL;
+    j->fill = s == &j->buffers[0] ? &j->buffers[1] : &j->buffers[0];
+    staging_clear(j->fill);
+    return s;
 }
 
 static void *commit_main(void *arg)
@@ -341,18 +365,20 @@ static void *commit_main(void *arg)
     setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), COMMIT_NICE);
     pthread_mutex_lock(&j->lock);
     for (;;) {
-        while (j->fill->n == 0 && !j->stop) {
+        bool roll_first;
+
+        while (j->fill->n == 0 && !j->stop && !j->roll_wanted) {
             j->asleep = true;
             pthread_cond_wait(&j->work, &j->lock);
         }
         j->asleep = false;
-        if (j->fill->n == 0)
+        if (j->fill->n == 0 && j->stop)
             break;
-        s = j->fill;
-        j->fill = s == &j->buffers[0] ? &j->buffers[1] : &j->buffers[0];
-        staging_clear(j->fill);
+        roll_first = j->roll_wanted;
+        j->roll_wanted = false;
+        s = swap(j);
         pthread_mutex_unlock(&j->lock);
-        commit_all(j, s);
+        commit_all(j, s, roll_first);
         pthread_mutex_lock(&j->lock);
     }
     pthread_mutex_unlock(&j->lock);
@@ -427,6 +453,7 @@ struct journal *journal_open(const struct journal_options *o, struct err *e)
     j->dir = o->dir;
     j->head = o->head;
     j->lock_fd = j->active.fd = -1;
+    atomic_store(&j->oldest, INT64_MAX);
     init_sync(j);
     shape.size = j->o.segment_bytes;
     if (!segment_shape(&shape)) {

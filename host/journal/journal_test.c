@@ -400,6 +400,27 @@ static void by_age(void **state)
     clock_skew_ms = 0;
 }
 
+/* A journal too slow to fill a segment forgets in time as well. */
+static void slow_journal_forgets(void **state)
+{
+    struct bed *b = *state;
+
+    b->o.retention_ms = 4000;
+    clock_skew_ms = 100 - clock_ms();
+    bed_open(b);
+    append(b, 10, 5); /* at 10 .. 100 ms */
+    clock_skew_ms += 1500;
+    journal_retain(b->j);
+    wait_tail(b, 11);
+    expect_all(b, 1, 10);
+    clock_skew_ms += 3000;
+    journal_retain(b->j);
+    assert_int_equal(atomic_load(&b->head.first), 11);
+    append(b, 5, 5);
+    expect_all(b, 11, 15);
+    clock_skew_ms = 0;
+}
+
 /* A reader of its own thread against a writer that recycles under it. */
 struct chase {
     struct bed *b;
@@ -513,6 +534,7 @@ int main(void)
         T(one_writer),
         T(by_bytes),
         T(by_age),
+        T(slow_journal_forgets),
         T(read_while_recycled),
         T(version_1),
     };

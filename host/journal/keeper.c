@@ -160,6 +160,20 @@ void keeper_add(struct journal *j, struct kept k)
     j->kept[j->n_kept++] = k;
 }
 
+/* True when the active segment should end for the age of what is in it: early
+ * where there is room for small segments, at the latest when it is due. */
+static bool too_old(struct journal *j)
+{
+    int64_t age = clock_ms() - atomic_load(&j->oldest);
+    uint64_t room = atomic_load(&j->head->bytes) + 2 * j->o.segment_bytes;
+
+    if (!j->o.retention_ms || atomic_load(&j->oldest) == INT64_MAX)
+        return false;
+    if (j->o.max_bytes && room > j->o.max_bytes)
+        return age > j->o.retention_ms;
+    return age > j->o.retention_ms / AGE_PARTS;
+}
+
 /* The oldest segment if it is due, taken from the list; head->first moves
  * before anything happens to the file. */
 static bool take_due(struct journal *j, struct kept *k)
@@ -216,6 +230,12 @@ static void retain(struct journal *j)
 
     while (take_due(j, &k))
         retire(j, &k);
+    if (!too_old(j))
+        return;
+    pthread_mutex_lock(&j->lock);
+    j->roll_wanted = !j->keeper_stop;
+    pthread_cond_signal(&j->work);
+    pthread_mutex_unlock(&j->lock);
 }
 
 /* ---- the thread ---- */

@@ -156,9 +156,10 @@ static int settle_end(struct journal_reader *r, struct err *e)
         return 1;
     if (segment_neighbours(r->dir, r->seg.base, &below, &above) != 0)
         return err_sys(e, "the journal's directory cannot be read");
-    if (!above)
+    if (!above && atomic_load(&r->head->tail))
         return is_tail(r) ? 0 : 1;
-    r->end_seq = above - 1;
+    /* Without a tail everything durable is in segments that are closed. */
+    r->end_seq = above ? above - 1 : atomic_load(&r->head->durable);
     return 0;
 }
 

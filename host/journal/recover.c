@@ -31,6 +31,8 @@ struct found {
     uint32_t epoch;  /* greatest known */
     uint32_t floor;  /* greatest in the headers read so far */
     uint64_t next;   /* proven by meta and by the shared head */
+    uint64_t before; /* base of the segment before, 0: its sum is not known */
+    uint32_t sum;    /* of that */
     bool has_uuid;
 };
 
@@ -124,21 +126,34 @@ static int list(struct journal *j, struct found *f, struct err *e)
 
 /* ---- what a file really holds ---- */
 
-/* The image of a whole segment, owned by the caller, or NULL. */
-static unsigned char *load(struct journal *j, const struct segment *s)
+/* The image of a whole segment, owned by the caller, or NULL; *bad is how
+ * many of its bytes the disk will not give. */
+static unsigned char *load(struct journal *j, const struct segment *s,
+                           size_t *bad)
 {
+    unsigned char *image = aligned_alloc(SEGMENT_BLOCK, s->size);
     char name[SEGMENT_NAME];
-    unsigned char *image;
     int fd;
 
+    ASSERT(image);
     segment_name(name, s->base);
     fd = segment_open_truth(j->dir, name);
-    if (fd < 0)
+    if (fd < 0) {
+        free(image);
         return NULL;
-    image = aligned_alloc(SEGMENT_BLOCK, s->size);
-    ASSERT(image);
-    segment_read(fd, image, s->size, 0);
+    }
+    *bad = segment_read(fd, image, s->size, 0);
     close(fd);
+    if (!*bad)
+        return image;
+    /* Not every file system means by O_DIRECT what it says. */
+    fd = io.openat(j->dir, name, O_RDONLY | O_CLOEXEC, 0);
+    if (fd >= 0) {
+        *bad = segment_read(fd, image, s->size, 0);
+        close(fd);
+    }
+    if (*bad)
+        log_error("journal: %zu bytes of %s cannot be read", *bad, name);
     return image;
 }
 
@@ -261,15 +276,28 @@ static bool read_footer(int fd, const struct segment *s,
            footer_fixed(bytes, s, ix);
 }
 
+/* Each header says what stood before it: another file under that name, or a
+ * restored one, does not go unnoticed. */
+static void check_chain(struct found *f, const struct segment *s)
+{
+    if (f->before && s->prev_sum && s->prev_sum != f->sum)
+        log_error("journal: segment %" PRIu64 " is not the one that stood"
+                  " before segment %" PRIu64, f->before, s->base);
+    f->before = 0;
+}
+
 /* A segment that is not the last; `next` is the base of the one behind. */
-static int recover_sealed(struct journal *j, const struct segment *s, int fd,
-                          uint64_t next, struct err *e)
+static int recover_sealed(struct journal *j, struct found *f,
+                          const struct segment *s, int fd, uint64_t next,
+                          struct err *e)
 {
     struct segment_index ix;
     struct scan scan = { .seg = s, .attested = next - 1, .limit = next };
 
+    check_chain(f, s);
     if (!read_footer(fd, s, &ix)) {
-        unsigned char *image = load(j, s);
+        size_t bad;
+        unsigned char *image = load(j, s, &bad);
 
         if (!image)
             return err_sys(e, "segment %" PRIu64 " cannot be read", s->base);
@@ -278,12 +306,16 @@ static int recover_sealed(struct journal *j, const struct segment *s, int fd,
         scan.ix = &ix;
         segment_scan(&scan);
         report_losses(j, &scan);
-        if (keeper_write_footer(fd, s, &ix) != 0)
+        f->before = scan.losses || bad ? 0 : s->base;
+        if (!bad && keeper_write_footer(fd, s, &ix) != 0)
             log_warn("journal: segment %" PRIu64 " stays without footer",
                      s->base);
         index_deinit(&ix);
         free(image);
+    } else {
+        f->before = s->base;
     }
+    f->sum = ix.sum;
     keeper_add(j, (struct kept){ s->base, next - 1, s->size, ix.time_max });
     atomic_fetch_add(&j->head->bytes, s->size);
     return 0;
@@ -302,16 +334,31 @@ static int zero_rest(int fd, const struct segment *s, uint64_t from)
     return rc == 0 ? io.fsync(fd) : rc;
 }
 
+/* Case (d): nothing is written to it, and nothing is cut off. */
+static int leave_tail(struct journal *j, struct found *f, size_t bad)
+{
+    struct active *a = &j->active;
+
+    f->next += bad / RECORD_HEADER + 1;
+    keeper_add(j, (struct kept){ a->seg.base, f->next - 1, a->seg.size,
+                                 a->ix.time_max });
+    close(a->fd);
+    a->fd = -1;
+    return 0;
+}
+
 static int recover_tail(struct journal *j, struct found *f,
                         const struct segment *s, int fd, struct err *e)
 {
     struct active *a = &j->active;
     struct scan scan = { .seg = s, .ix = &a->ix,
                          .attested = f->next ? f->next - 1 : 0 };
-    unsigned char *image = load(j, s);
+    size_t bad;
+    unsigned char *image = load(j, s, &bad);
 
     if (!image)
         return err_sys(e, "segment %" PRIu64 " cannot be read", s->base);
+    check_chain(f, s);
     *a = (struct active){ .fd = fd, .seg = *s };
     index_init(&a->ix, s);
     scan.data = image;
@@ -326,6 +373,10 @@ static int recover_tail(struct journal *j, struct found *f,
     if (scan.next > f->next)
         f->next = scan.next;
     atomic_fetch_add(&j->head->bytes, s->size);
+    if (a->ix.count)
+        atomic_store(&j->oldest, a->ix.time_min);
+    if (bad)
+        return leave_tail(j, f, bad);
     if (zero_rest(fd, s, scan.end) != 0)
         return err_sys(e, "segment %" PRIu64 " cannot be cleaned", s->base);
     return 0;
@@ -342,7 +393,7 @@ static int recover_segments(struct journal *j, struct found *f, struct err *e)
             return -1;
         if (last)
             return recover_tail(j, f, &s, fd, e); /* owns fd from here */
-        if (recover_sealed(j, &s, fd, f->bases[i + 1], e) != 0) {
+        if (recover_sealed(j, f, &s, fd, f->bases[i + 1], e) != 0) {
             close(fd);
             return -1;
         }
@@ -401,7 +452,8 @@ void recover_verify(struct journal *j, const struct segment *s,
     struct segment_index ix;
     struct scan scan = { .seg = s, .ix = &ix, .attested = durable,
                          .limit = durable + 1 };
-    unsigned char *image = load(j, s);
+    size_t bad;
+    unsigned char *image = load(j, s, &bad);
 
     if (!image)
         return;

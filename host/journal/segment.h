@@ -115,6 +115,9 @@
  *      was damaged. Records that are valid by themselves are kept; what is
  *      missing up to the proven number is copied into quarantine/, reported,
  *      and told to readers as lost. Nothing is cut off.
+ *  (d) Blocks that the disk will not give back: as (c) for what is proven, and
+ *      since they may have held more, the segment is left as it is, a new one
+ *      begins, and as many numbers as they had room for are not used.
  * A segment whose header is damaged is read by its name, journal.meta and its
  * size. A segment that is not the last and has no footer is scanned and given
  * one. */
@@ -245,8 +248,9 @@ bool meta_get(const unsigned char from[META_BYTES], unsigned char uuid[16],
  * may hold what never reached the disk. n and at of the reads must then be
  * multiples of SEGMENT_BLOCK, and the memory aligned to it. */
 int segment_open_truth(int dir, const char *name);
-/* Blocks that cannot be read become zeros and so count as damaged. */
-void segment_read(int fd, unsigned char *to, size_t n, uint64_t at);
+/* Blocks that cannot be read become zeros and so count as damaged; returns
+ * their bytes. */
+size_t segment_read(int fd, unsigned char *to, size_t n, uint64_t at);
 /* The greatest base <= seq and the smallest > seq, 0 for none. -1: errno. */
 int segment_neighbours(int dir, uint64_t seq, uint64_t *below,
                        uint64_t *above);

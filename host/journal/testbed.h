@@ -94,6 +94,15 @@ static inline void wait_durable(struct bed *b, uint64_t seq)
     pthread_mutex_unlock(&b->lock);
 }
 
+/* A change of segment is told as every change is. */
+static inline void wait_tail(struct bed *b, uint64_t base)
+{
+    pthread_mutex_lock(&b->lock);
+    while (atomic_load(&b->head.tail) != base)
+        pthread_cond_wait(&b->moved, &b->lock);
+    pthread_mutex_unlock(&b->lock);
+}
+
 /* The payload says which record it is, at a length that varies. */
 static inline size_t payload(char *to, uint64_t seq)
 {

@@ -20,6 +20,9 @@
 #define SPARES_MOST 4   /* retired segments beyond that are removed */
 #define KEEPER_RETRY_MS 200
 #define KEEPER_ROUND_MS 60000
+/* The active segment is given up when its oldest record is older than this
+ * part of the retention, so that a slow journal forgets in time too. */
+#define AGE_PARTS 4
 #define SEGMENTS_MOST 1000000 /* in one journal */
 
 #define META_FILE "journal.meta"
@@ -79,6 +82,10 @@ struct journal {
     unsigned n_spares;
     bool spare_failed;    /* the last attempt to make one */
     uint64_t asked, answered; /* rounds of the keeper */
+    bool roll_wanted;         /* the active segment holds what is old */
+
+    /* When the oldest record of the active segment was received. */
+    _Atomic int64_t oldest;
 
     /* Of the commit thread alone. */
     struct active active;

@@ -139,10 +139,16 @@ static void print_outcome(mf_val s, struct arena *a)
 
     while (json_next(json_get(s, MF_STR("changes")), &it, &key, &o)) {
         const char *why = text_of(o, "why", a);
+        /* Lines that begin with FILE:LINE:COLUMN stay such lines. */
+        bool places = strchr(why, '\n') ||
+                      strcmp(text_of(o, "kind", a), "config") == 0;
 
         printf("%-10s %-12s %s%s%s\n", text_of(o, "change", a),
                text_of(o, "kind", a), text_of(o, "name", a),
-               *why ? ": " : "", why);
+               !*why    ? ""
+               : places ? ":\n"
+                        : ": ",
+               why);
     }
 }
 

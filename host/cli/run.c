@@ -30,6 +30,17 @@ struct found {
     struct manifest *manifests[PLUGIN_FILES_MAX]; /* beside files->list */
 };
 
+/* The reader of the configuration has looked at conditions already. */
+static bool told_there(const struct faults *f, struct place at)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (f->list[i].at.line == at.line &&
+            f->list[i].at.column == at.column &&
+            strcmp(f->list[i].at.file, at.file) == 0)
+            return true;
+    return false;
+}
+
 static void check_destination(const struct config *c,
                               const struct conf_destination *d,
                               struct found *found, struct faults *f)
@@ -71,11 +82,13 @@ static void check_destination(const struct config *c,
     if (!m || config_is_broken(c, d->settings))
         return;
     n = instance_check(m, &ic, list, FAULTS_OF_ONE);
-    for (size_t i = 0; i < n && i < FAULTS_OF_ONE; i++)
-        faults_error(f,
-                     list[i].at ? config_place_of(c, list[i].at)
-                                : config_place(c, d),
-                     "%s", list[i].err.text);
+    for (size_t i = 0; i < n && i < FAULTS_OF_ONE; i++) {
+        struct place at = list[i].at ? config_place_of(c, list[i].at)
+                                     : config_place(c, d);
+
+        if (!list[i].at || !told_there(f, at))
+            faults_error(f, at, "%s", list[i].err.text);
+    }
 }
 
 static void check_plugins(const struct config *c, struct faults *f)

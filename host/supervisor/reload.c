@@ -512,6 +512,8 @@ static void begin(struct supervisor *s, bool force)
 
         buf_init(&b, 1u << 20);
         faults_write(faults, &b);
+        while (b.len && b.data[b.len - 1] == '\n')
+            b.len--;
         buf_char(&b, 0);
         outcome_add(o, "config", s->config_path, "refused", b.data);
         log_error("reload: the configuration is refused:\n%s", b.data);

@@ -469,7 +469,8 @@ static void check(int dir)
     char text[32];
 
     if (end < disk.acked)
-        fail_msg("acknowledged %" PRIu64 ", found %" PRIu64, atomic_load(&disk.acked), end);
+        fail_msg("acknowledged %" PRIu64 ", found %" PRIu64,
+                 atomic_load(&disk.acked), end);
     for (;;) {
         enum journal_read got = journal_next(r, 0, 0, &rec, &from, &to, &e);
 

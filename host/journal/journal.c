@@ -268,7 +268,10 @@ static void abandon_active(struct journal *j)
     a->ix.sum = a->sum;
     recover_verify(j, &a->seg, durable(j));
     if (a->seg.base > durable(j)) {
-        /* It holds nothing; its successor takes its name. */
+        /* It holds nothing; its successor takes its name and follows the
+         * same segment. */
+        a->ix.last = a->seg.prev_last;
+        a->ix.sum = a->seg.prev_sum;
         atomic_fetch_sub(&j->head->bytes, a->seg.size);
         return;
     }

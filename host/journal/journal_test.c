@@ -382,6 +382,14 @@ static void by_bytes(void **state)
     expect_all(b, first, 3010);
 }
 
+/* The clock belongs to all threads: it is turned while there are none. */
+static void later(struct bed *b, int64_t ms)
+{
+    bed_close(b);
+    clock_skew_ms += ms;
+    bed_reopen(b);
+}
+
 static void by_age(void **state)
 {
     struct bed *b = *state;
@@ -390,13 +398,14 @@ static void by_age(void **state)
     clock_skew_ms = 3000 - clock_ms();
     bed_open(b); /* records say 10, 20, ... ms after the epoch */
     append(b, 700, 20);
-    clock_skew_ms += 1500; /* now 4500: 3500 and older is due */
+    later(b, 1500); /* now 4500: 3500 and older is due */
     journal_retain(b->j);
     assert_in_range(atomic_load(&b->head.first), 200, 351);
     expect_all(b, atomic_load(&b->head.first), 700);
-    clock_skew_ms += 1000000;
+    later(b, 1000000);
     journal_retain(b->j);
     assert_in_range(atomic_load(&b->head.first), 600, 701);
+    bed_close(b);
     clock_skew_ms = 0;
 }
 
@@ -409,15 +418,16 @@ static void slow_journal_forgets(void **state)
     clock_skew_ms = 100 - clock_ms();
     bed_open(b);
     append(b, 10, 5); /* at 10 .. 100 ms */
-    clock_skew_ms += 1500;
+    later(b, 1500);
     journal_retain(b->j);
     wait_tail(b, 11);
     expect_all(b, 1, 10);
-    clock_skew_ms += 3000;
+    later(b, 3000);
     journal_retain(b->j);
     assert_int_equal(atomic_load(&b->head.first), 11);
     append(b, 5, 5);
     expect_all(b, 11, 15);
+    bed_close(b);
     clock_skew_ms = 0;
 }
 

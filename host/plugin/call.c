@@ -509,35 +509,21 @@ static void host_verdict(struct call *c, const struct request *r,
     c->retry_after_ms = said;
 }
 
+static bool is_refresh(const struct call *c)
+{
+    return c->sub == &c->instance->specials[SPECIAL_REFRESH];
+}
+
 /* The standard answer of a token endpoint, unless the plugin said better. */
 static void take_token(struct call *c, const struct answer *a)
 {
-    static const char *const names[][2] = {
-        { "access_token", "accessToken" },
-        { "refresh_token", "refreshToken" },
-        { "expires_in", "expiresIn" },
-    };
-    mf_val v = host_table.answer_json(&a->pub);
-    struct json_out w;
-    struct buf b;
+    mf_val v;
 
-    if (c->sub != &c->instance->specials[SPECIAL_REFRESH] ||
-        json_get(v, MF_STR("access_token")).type != MF_STRING)
+    if (!is_refresh(c))
         return;
-    buf_init(&b, MF_ARENA_BYTES);
-    json_out_init(&w, &b);
-    json_begin_object(&w);
-    for (size_t k = 0; k < COUNT_OF(names); k++) {
-        mf_val one = json_get(v, mf_cstr(names[k][0]));
-
-        if (one.type == MF_ABSENT)
-            continue;
-        json_key(&w, mf_cstr(names[k][1]));
-        json_val(&w, one);
-    }
-    json_end_object(&w);
-    c->token = json_root(arena_copy(&c->in, buf_view(&b)));
-    buf_deinit(&b);
+    v = oauth_tokens(host_table.answer_json(&a->pub), &c->in);
+    if (v.type != MF_ABSENT)
+        c->token = v;
 }
 
 static struct answer *answer_copy(struct call *c, const struct call_answer *a)
@@ -574,6 +560,9 @@ static void answered(struct call *c, struct request *r,
     c->first_new = c->request_count;
     if (judge && !c->overflowed)
         rc = run(c, STEP_JUDGE, r, a);
+    else if (is_refresh(c) && !c->sub->code &&
+             oauth_judge(c, a->a.status, host_table.answer_json(&a->pub)))
+        rc = MF_CONTINUE;
     c->answered = NULL;
     if (c->overflowed)
         return;
@@ -619,7 +608,9 @@ static void perform(struct call *c, uint32_t base, uint32_t count, bool batch)
 
     c->scope = (struct scope){ base, count };
     c->first_new = c->request_count;
-    if (!c->sub->code)
+    if (!c->sub->code && !c->sub->request && is_refresh(c))
+        rc = oauth_perform(c);
+    else if (!c->sub->code)
         rc = declared_perform(c, batch ? c->sub->batch_request
                                        : c->sub->request, batch);
     else
@@ -695,8 +686,8 @@ mf_val call_token(const struct call *c)
     mf_val none = { NULL, 0, MF_ABSENT };
     mf_str said;
 
-    if (c->sub != &c->instance->specials[SPECIAL_REFRESH] ||
-        !c->events[0]->settled || c->events[0]->result.status / 100 != 2)
+    if (!is_refresh(c) || !c->events[0]->settled ||
+        c->events[0]->result.status / 100 != 2)
         return none;
     said = c->events[0]->result.message;
     if (said.len && said.ptr[0] == '{' &&

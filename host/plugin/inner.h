@@ -281,6 +281,13 @@ void writer_spare(struct writer *w);
 int declared_perform(struct call *c, const struct declared_request *d,
                      bool batch);
 
+/* The token request of a grant that the manifest declares; as above. */
+int oauth_perform(struct call *c);
+/* What a token server's answer holds, or MF_ABSENT. */
+mf_val oauth_tokens(mf_val answer, struct arena *a);
+/* True if the answer said so much that the call is settled by it. */
+bool oauth_judge(struct call *c, int32_t status, mf_val answer);
+
 size_t hmac_bytes(enum hash_algorithm h, mf_str key, mf_str data,
                   struct arena *a, unsigned char out[HASH_BYTES_MAX]);
 /* AWS signature version 4 over a finished request. */

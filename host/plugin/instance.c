@@ -361,7 +361,9 @@ static void specials_ready(struct instance *i)
             s->request = i->plugin->manifest->test;
         s->enabled = true;
         s->batch_size = 1;
-        i->special_there[k] = s->code || s->request;
+        i->special_there[k] = s->code || s->request ||
+                              (k == SPECIAL_REFRESH &&
+                               i->plugin->manifest->auth_grant);
     }
 }
 

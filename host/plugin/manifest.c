@@ -618,6 +618,29 @@ static const struct scheme *find_scheme(const char *name)
     return NULL;
 }
 
+/* What the grant cannot do without; and the token is asked for where the
+ * plugin may send, nowhere else. */
+static int check_grant(struct reader *r, mf_val v, const char *grant,
+                       const char *const *hosts)
+{
+    const char *need = strcmp(grant, "jwt_bearer") == 0      ? "private_key"
+                       : strcmp(grant, "refresh_token") == 0 ? "refresh_token"
+                                                             : "client_id";
+    mf_val url = json_get(v, MF_STR("token_url"));
+    const char *text;
+
+    if (url.type == MF_ABSENT)
+        return reader_fault(r, v.raw, "a `grant` needs `token_url`");
+    if (json_get(v, mf_cstr(need)).type == MF_ABSENT)
+        return reader_fault(r, v.raw, "the grant %s needs `%s`", grant, need);
+    if (url.type != MF_STRING)
+        return 0;
+    text = reader_text(r, url);
+    if (is_url(text) && host_allowed(text, hosts))
+        return 0;
+    return reader_fault(r, url.raw, "the host of %s is not in `hosts`", text);
+}
+
 static int take_auth(struct reader *r, mf_val v, struct manifest *m)
 {
     const struct scheme *scheme;
@@ -639,9 +662,10 @@ static int take_auth(struct reader *r, mf_val v, struct manifest *m)
         return reader_fault(r, reader_at(v, "grant"),
                             "`grant` must be client_credentials, "
                             "refresh_token or jwt_bearer");
-    if (raw.grant && json_get(v, MF_STR("token_url")).type == MF_ABSENT)
-        return reader_fault(r, v.raw, "a `grant` needs `token_url`");
+    if (raw.grant && check_grant(r, v, raw.grant, m->hosts) != 0)
+        return -1;
     m->auth_scheme = scheme->name;
+    m->auth_grant = raw.grant;
     m->auth = compile(r, v, "auth");
     return m->auth ? 0 : -1;
 }

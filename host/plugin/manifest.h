@@ -51,6 +51,7 @@ struct manifest {
     const char *const *hosts;              /* ends in NULL */
     enum plugin_kind kind;
     const char *auth_scheme;               /* "none" if there is no auth */
+    const char *auth_grant;                /* of oauth2, or NULL */
     struct mapping *auth, *headers;        /* or NULL */
     mf_val auth_json;
     struct schema *settings;

@@ -28,6 +28,7 @@ static const struct command {
     { "plugins", "what is installed; what a plugin asks for", cmd_plugins },
     { "map", "what would be sent, without a network", cmd_map },
     { "test", "the cases of plugins, without a network", cmd_test },
+    { "new", "a plugin folder that builds and passes", cmd_new },
     { "bench", "what this machine does: ingest and delivery", cmd_bench },
     { "sink", "a receiver that prints what it is sent", cmd_sink },
 };

@@ -16,6 +16,7 @@ int cmd_send(int argc, char **argv);
 int cmd_plugins(int argc, char **argv);
 int cmd_map(int argc, char **argv);
 int cmd_test(int argc, char **argv);
+int cmd_new(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_sink(int argc, char **argv);
 int cmd_pause(int argc, char **argv); /* and resume */

@@ -2,10 +2,9 @@
  *
  * google-analytics-4.c - events for the GA4 Measurement Protocol.
  *
- * API: developers.google.com/analytics/devguides/collection/protocol/ga4 (read
- * 2026-11-23). Google answers 204 to anything well-formed and drops in
- * silence what it does not like, so what it documents as required is checked
- * here and refused with a reason.
+ * API: developers.google.com/analytics/devguides/collection/protocol/ga4. Its
+ * answer is not known to tell what is dropped, so what must be there is
+ * checked here, as Segment does, and refused with a reason.
  *
  * All actions share one function: every mapped field that is not part of the
  * envelope becomes a parameter of the event. */

@@ -2,7 +2,7 @@
  *
  * mixpanel.c - events, profiles and groups for Mixpanel.
  *
- * API: https://developer.mixpanel.com/reference (read 2026-11-23). Events go
+ * API: https://developer.mixpanel.com/reference/import-events. Events go
  * to /import in batches of at most 2,000 records. Under strict=1 it takes the
  * good ones of a batch and answers 400 with the index of each bad one:
  *   {"code":400,"failed_records":[{"index":1,"message":"..."}]}
@@ -117,7 +117,7 @@ static const char *const order_only[] = {
 };
 
 /* Marks in a user agent, in the order in which they decide, and the mark
- * before the version. As in Mixpanel's own JavaScript library. */
+ * before the version. Much as Mixpanel's own JavaScript library has them. */
 static const struct {
     const char *mark, *browser, *version;
 } browsers[] = {

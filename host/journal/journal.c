@@ -514,8 +514,7 @@ enum journal_state journal_append(struct journal *j, struct journal_record *r)
         state = JOURNAL_BUSY;
     if (state == JOURNAL_OK) {
         r->seq = j->next++;
-        if (s->n++ == 0)
-            s->first = r->seq;
+        s->n++;
         record_put(s->data + s->len, r, j->epoch, j->seed);
         s->len += bytes;
     }

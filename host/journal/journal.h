@@ -85,16 +85,19 @@ enum journal_state {
 struct journal *journal_open(const struct journal_options *o, struct err *e);
 /* Commits what is staged, stops the threads, marks a clean end. */
 void journal_close(struct journal *j);
-/* Puts a record into the staging buffer; r->seq is set. Never blocks. The
- * record is durable once head->durable >= r->seq; it is lost, and its sequence
+/* Puts a record into the staging buffer; r->seq is set. Never waits for the
+ * disk. The record is durable once head->durable >= r->seq; it is lost, and its sequence
  * number used again, when journal_failed_from() says so. One thread only. */
 enum journal_state journal_append(struct journal *j, struct journal_record *r);
 /* Wakes the commit thread; call once after a run of appends. */
 void journal_flush(struct journal *j);
-/* The first sequence number that a failed commit has lost since the last call,
- * or 0. Answer every waiter from there on with 503. */
+/* The first sequence number that a failed commit, or a full disk, has lost
+ * since the last call, or 0. Answer every waiter from there on with 503. Until
+ * this was asked journal_append() refuses, so that no number is used again
+ * while somebody waits for its first use. */
 uint64_t journal_failed_from(struct journal *j);
-/* Applies retention now; also done on its own about once a minute. */
+/* Applies retention now and waits for it; also done on its own about once a
+ * minute. Not for the event loop: it may take some renames and a sync. */
 void journal_retain(struct journal *j);
 
 /* ---- reading ---- */

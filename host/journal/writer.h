@@ -32,8 +32,7 @@
 /* Records wait behind room for a batch header. */
 struct staging {
     unsigned char *data;
-    size_t len;     /* bytes used, the header's room included */
-    uint64_t first; /* sequence of the first record */
+    size_t len; /* bytes used, the header's room included */
     uint32_t n;
 };
 

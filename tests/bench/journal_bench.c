@@ -147,7 +147,9 @@ int main(int argc, char **argv)
     }
     o.dir = b.dir;
     o.max_bytes = 4 * (uint64_t)JOURNAL_SEGMENT_BYTES;
+    t0 = clock_mono_ns();
     b.j = journal_open(&o, &e);
+    printf("open: %.1f ms\n", (double)(clock_mono_ns() - t0) / 1e6);
     if (!b.j) {
         fprintf(stderr, "%s\n", e.text);
         return 1;

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "delivery/backoff.h"
 #include "delivery/retries.h"
+#include "delivery/token.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,9 +33,10 @@ struct flight {
     struct call *call;
     struct part *parts;
     unsigned count, cap, outstanding;
-    bool started, in_pump;
+    bool probe; /* left while the breaker was open */
     int64_t flush_ms;  /* monotonic; open ones */
     mf_str key;        /* batch key; owned */
+    uint64_t token;    /* version of the token it carries */
     const struct call_request *last; /* of the last answer; lives in call */
     char *last_answer; /* owned text of the last answer that was no success */
     char error[256];   /* why the last request got no answer */
@@ -50,6 +52,7 @@ struct destination {
     int64_t ttl_ms, batch_wait_ms;
     struct transport_options transport_options;
     struct bucket bucket;
+    struct token *token; /* NULL: calls need none */
     uint32_t *keys; /* of the subscriptions */
 
     struct lane *lanes[LANES_MAX];
@@ -62,7 +65,9 @@ struct destination {
     bool paused, draining, pumping, changed;
     int64_t broken_ms; /* monotonic; not read again before */
     unsigned failures; /* retryable ones in a row */
-    int64_t probe_ms;  /* monotonic; when failures reached the breaker */
+    unsigned probes;   /* of these, since they reached the breaker */
+    int64_t probe_ms;  /* monotonic; when the next one may go */
+    int64_t hold_ms;   /* monotonic; the far side asked for quiet until then */
     char last_error[ERROR_TEXT_MAX];
     int64_t last_error_ms;
     uint64_t classes[6], delivery_ns, deliveries;
@@ -197,60 +202,93 @@ static void bury(struct destination *d, struct part *p, enum dead_reason why,
     settle(d, p, LANE_DEAD);
 }
 
+/* The part leaves the lane's window for a row in state.db. */
+static void set_aside(struct destination *d, struct part *p,
+                      const struct call_result *r, int64_t wait_ms)
+{
+    mf_str error = cut(r->message, ERROR_TEXT_MAX);
+    struct msg_retry m = { .key = { lane_id(p->ev->lane), p->key,
+                                    p->ev->at.seq },
+                           .at = p->ev->at,
+                           .due_ms = clock_ms() + wait_ms,
+                           .first_ms = p->first_ms,
+                           .attempts = p->attempts,
+                           .status = r->status,
+                           .event_dead = p->ev->dead,
+                           .error_len = (uint32_t)error.len };
+
+    d->reports.retry(d->reports.arg, &m, error);
+    p->persisted = true;
+    lane_counters(p->ev->lane)->retries++;
+    lane_set_aside(p->ev);
+    retries_push(&d->retries, p, clock_mono_ms() + wait_ms);
+}
+
 static void try_again(struct destination *d, struct part *p,
                       const struct call_result *r, const struct flight *f)
 {
-    struct counters *c = lane_counters(p->ev->lane);
-    int64_t now = clock_ms(), wait;
-    struct msg_retry m;
-    mf_str error = cut(r->message, ERROR_TEXT_MAX);
-
-    if (now - p->ev->received_ms > d->ttl_ms) {
+    if (clock_ms() - p->ev->received_ms > d->ttl_ms) {
         bury(d, p, DEAD_EXPIRED, r->status, r->message, f, (mf_str){ "", 0 });
         return;
     }
-    wait = backoff_ms(p->attempts, BACKOFF_FIRST_MS, BACKOFF_LAST_MS,
-                      r->retry_after_ms, chance64());
-    m = (struct msg_retry){ .key = { lane_id(p->ev->lane), p->key,
-                                     p->ev->at.seq },
-                            .at = p->ev->at,
-                            .due_ms = now + wait,
-                            .first_ms = p->first_ms,
-                            .attempts = p->attempts,
-                            .status = r->status,
-                            .event_dead = p->ev->dead,
-                            .error_len = (uint32_t)error.len };
-    d->reports.retry(d->reports.arg, &m, error);
-    p->persisted = true;
-    c->retries++;
-    lane_set_aside(p->ev);
-    retries_push(&d->retries, p, clock_mono_ms() + wait);
+    set_aside(d, p, r,
+              backoff_ms(p->attempts, BACKOFF_FIRST_MS, BACKOFF_LAST_MS,
+                         r->retry_after_ms, chance64()));
 }
 
-/* The breaker: a run of failures turns to probing, one success ends it. */
-static void judge_health(struct destination *d, bool failed)
+static bool is_probing(const struct destination *d)
 {
+    return d->failures >= BREAKER_FAILURES;
+}
+
+/* The breaker: a run of failures turns to probing, one success ends it. Only
+ * a probe's failure makes the next one wait longer: those that were already
+ * under way say nothing new. */
+static void judge_health(struct destination *d, bool failed, bool probe)
+{
+    bool was_probing = is_probing(d);
+
     if (!failed) {
-        if (d->failures >= BREAKER_FAILURES) {
+        if (was_probing) {
             log_info("%s: answers again", d->name);
             d->changed = true;
         }
-        d->failures = 0;
+        d->failures = d->probes = 0;
         return;
     }
-    if (d->failures < UINT32_MAX)
-        d->failures++;
     if (d->failures < BREAKER_FAILURES)
+        d->failures++;
+    if (!is_probing(d) || (was_probing && !probe))
         return;
-    if (d->failures == BREAKER_FAILURES) {
+    if (!was_probing) {
         log_warn("%s: %u failures in a row, the last: %s; probing until it "
                  "answers",
                  d->name, d->failures, d->last_error);
         d->changed = true;
     }
-    d->probe_ms = clock_mono_ms() +
-                  backoff_ms(d->failures - BREAKER_FAILURES + 1,
-                             BACKOFF_FIRST_MS, 60000, 500, chance64());
+    if (d->probes < UINT32_MAX)
+        d->probes++;
+    d->probe_ms = clock_mono_ms() + backoff_ms(d->probes, BACKOFF_FIRST_MS,
+                                               PROBE_LAST_MS, PROBE_FIRST_MS,
+                                               chance64());
+}
+
+/* Retry-After is about the far side, not about the one event. */
+static void hold(struct destination *d, int64_t wait_ms)
+{
+    int64_t until = clock_mono_ms() +
+                    (wait_ms < HOLD_MAX_MS ? wait_ms : HOLD_MAX_MS);
+
+    if (until > d->hold_ms)
+        d->hold_ms = until;
+}
+
+/* A 401 that a new token may mend. One after that is a result. */
+static bool wants_token(const struct destination *d, const struct flight *f,
+                        unsigned i)
+{
+    return d->token && !f->parts[i].refused &&
+           call_result(f->call, i)->status == 401;
 }
 
 static void settle_part(struct destination *d, struct flight *f, unsigned i)
@@ -258,14 +296,25 @@ static void settle_part(struct destination *d, struct flight *f, unsigned i)
     const struct call_result *r = call_result(f->call, i);
     struct part *p = &f->parts[i];
 
+    if (wants_token(d, f, i)) {
+        p->refused = true;
+        token_refused(d->token, f->token);
+        set_aside(d, p, r, 0);
+        return;
+    }
+    p->refused = false;
+    if (d->token && r->status >= 200 && r->status < 300)
+        token_worked(d->token);
     p->attempts++;
     if (r->status == MF_SKIP)
         settle(d, p, LANE_FILTERED);
     else if (r->status >= 200 && r->status < 300)
         settle(d, p, LANE_DELIVERED);
-    else if (status_retryable(r->status))
+    else if (status_retryable(r->status)) {
+        if (r->retry_after_ms > 0)
+            hold(d, r->retry_after_ms);
         try_again(d, p, r, f);
-    else
+    } else
         bury(d, p, DEAD_REJECTED, r->status, r->message, f,
              (mf_str){ "", 0 });
 }
@@ -291,7 +340,7 @@ static void land(struct flight *f)
             char text[ERROR_TEXT_MAX];
 
             failed |= status_retryable(r->status);
-            if (!told) {
+            if (!told && !wants_token(d, f, i)) {
                 snprintf(text, sizeof text, "%d: %.*s", r->status,
                          (int)r->message.len, r->message.ptr);
                 note_error(d, text);
@@ -299,7 +348,7 @@ static void land(struct flight *f)
             }
         }
     }
-    judge_health(d, failed);
+    judge_health(d, failed, f->probe);
     for (unsigned i = 0; i < f->count; i++)
         settle_part(d, f, i);
     ring_drop(f);
@@ -397,7 +446,7 @@ static void launch(struct flight *f)
         if (f->parts[i].first_ms == 0)
             f->parts[i].first_ms = now;
     }
-    f->started = true;
+    f->probe = is_probing(d);
     ring_add(&d->flying, f);
     d->flying_count++;
     mark(d, native ? PHASE_DELIVER : PHASE_PERFORM, &f->parts[0]);
@@ -420,6 +469,7 @@ static struct flight *flight_new(struct destination *d, unsigned subscription)
 
     f->d = d;
     f->call = call_new(d->instance, subscription);
+    f->token = d->token ? token_version(d->token) : 0;
     return f;
 }
 
@@ -479,7 +529,8 @@ static bool flush_batches(struct destination *d, int64_t now_ms)
         next = f->next;
         if (!d->draining && now_ms < f->flush_ms && !batch_full(d, f))
             continue;
-        if (!has_room(d) || !bucket_take(&d->bucket, now_ms))
+        if (!has_room(d) || (now_ms < d->hold_ms && !d->draining) ||
+            !bucket_take(&d->bucket, now_ms))
             return true;
         ring_drop(f);
         d->open_count--;
@@ -605,6 +656,15 @@ static bool retry_is_due(const struct destination *d, int64_t now_ms)
     return retries_due_ms(&d->retries) <= now_ms;
 }
 
+static bool has_work(const struct destination *d, int64_t now_ms)
+{
+    bool work = d->open_count || retry_is_due(d, now_ms);
+
+    for (size_t i = 0; i < d->lane_count && !work && !d->draining; i++)
+        work = lane_ready(d->lanes[i]);
+    return work;
+}
+
 bool destination_pump(struct destination *d, unsigned budget)
 {
     int64_t now = clock_mono_ms();
@@ -612,13 +672,15 @@ bool destination_pump(struct destination *d, unsigned budget)
 
     if (d->paused && !d->draining)
         return false;
+    if (d->token && has_work(d, now) && !token_ready(d->token))
+        return false;
     d->pumping = true;
     for (; budget > 0; budget--) {
-        bool probing = d->failures >= BREAKER_FAILURES;
-
         if (flush_batches(d, now) || d->draining || !has_room(d))
             break;
-        if (probing && (now < d->probe_ms || d->flying_count || d->open_count))
+        if (now < d->hold_ms ||
+            (is_probing(d) &&
+             (now < d->probe_ms || d->flying_count || d->open_count)))
             break;
         if (bucket_wait_ms(&d->bucket, now) > 0)
             break;
@@ -633,33 +695,73 @@ bool destination_pump(struct destination *d, unsigned budget)
     return more;
 }
 
-int64_t destination_next_ms(const struct destination *d)
+/* When the next event may be taken, or retry begun; INT64_MAX for not before
+ * a flight has ended or a batch has left. */
+static int64_t next_start_ms(const struct destination *d, int64_t now_ms)
 {
-    int64_t at = INT64_MAX, now = clock_mono_ms(), wait;
+    int64_t at = retries_due_ms(&d->retries);
     bool readable = false;
 
-    if (d->paused || d->draining)
-        return at;
+    for (size_t i = 0; i < d->lane_count && !readable; i++)
+        readable = lane_ready(d->lanes[i]);
+    if (readable && at > now_ms)
+        at = d->broken_ms > now_ms ? d->broken_ms : now_ms;
+    if (at == INT64_MAX || (is_probing(d) && (d->flying_count ||
+                                              d->open_count)))
+        return INT64_MAX;
+    return is_probing(d) && at < d->probe_ms ? d->probe_ms : at;
+}
+
+int64_t destination_next_ms(const struct destination *d)
+{
+    int64_t now = clock_mono_ms(), at, wait;
+
+    if (d->paused || d->draining || !has_room(d))
+        return INT64_MAX; /* the end of a flight will pump */
+    at = next_start_ms(d, now);
     for (struct flight *f = d->open.next; f != &d->open; f = f->next)
         if (f->flush_ms < at)
             at = f->flush_ms;
-    if (retries_due_ms(&d->retries) < at)
-        at = retries_due_ms(&d->retries);
-    for (size_t i = 0; i < d->lane_count && !readable; i++)
-        readable = lane_ready(d->lanes[i]);
-    if (readable && at > now)
-        at = d->broken_ms > now ? d->broken_ms : now;
-    if (d->failures >= BREAKER_FAILURES && at < d->probe_ms)
-        at = d->probe_ms;
-    if (!has_room(d))
-        return INT64_MAX; /* the end of a flight will pump */
+    if (at == INT64_MAX)
+        return at;
     wait = bucket_wait_ms(&d->bucket, now);
-    if (at != INT64_MAX && wait > 0 && at < now + wait)
+    if (wait > 0 && at < now + wait)
         at = now + wait;
+    if (at < d->hold_ms)
+        at = d->hold_ms;
+    if (d->token && !token_good(d->token)) {
+        wait = token_next_ms(d->token);
+        if (at < wait)
+            at = wait;
+    }
     return at;
 }
 
 /* ---- life ---- */
+
+static void on_token_tell(void *arg, enum message type,
+                          const struct msg_token *m, mf_str name,
+                          mf_str origin, mf_str tokens)
+{
+    struct destination *d = arg;
+
+    d->reports.token(d->reports.arg, type, m, name, origin, tokens);
+}
+
+static void on_token_changed(void *arg)
+{
+    struct destination *d = arg;
+    const char *error = token_error(d->token);
+
+    d->reports.secrets(d->reports.arg);
+    if (*error && strcmp(error, d->last_error) != 0)
+        log_warn("%s: %s", d->name, error);
+    if (*error)
+        note_error(d, error);
+    d->changed = true;
+    if (!d->pumping && d->settled)
+        d->settled(d->settled_arg);
+}
 
 struct destination *destination_new(struct instance *i,
                                     const struct destination_options *o,
@@ -680,6 +782,10 @@ struct destination *destination_new(struct instance *i,
     d->transport_options.timeout_ms = o->timeout_ms;
     d->transport_options.allow_private = o->allow_private;
     bucket_init(&d->bucket, o->rate, clock_mono_ms());
+    if (reports->token)
+        d->token = token_new(i, d->name, t, &d->transport_options, slot,
+                             &(struct token_ways){ on_token_tell,
+                                                   on_token_changed, d });
     ring_init(&d->open);
     ring_init(&d->flying);
     arena_init(&d->map_arena, MAP_ARENA_BYTES);
@@ -710,6 +816,7 @@ void destination_free(struct destination *d)
         lane_free(d->lanes[i]);
     arena_deinit(&d->map_arena);
     retries_deinit(&d->retries);
+    token_free(d->token);
     free(d->keys);
     free(d->name);
     free(d);
@@ -777,7 +884,13 @@ void destination_pause(struct destination *d, bool on)
 
 unsigned destination_in_flight(const struct destination *d)
 {
-    return d->flying_count + d->open_count;
+    return d->flying_count + d->open_count +
+           (d->token && token_busy(d->token));
+}
+
+struct token *destination_token(struct destination *d)
+{
+    return d->token;
 }
 
 void destination_status(struct destination *d, struct msg_destination *m,
@@ -790,9 +903,10 @@ void destination_status(struct destination *d, struct msg_destination *m,
         if (oldest && (!m->oldest_ms || oldest < m->oldest_ms))
             m->oldest_ms = oldest;
     }
-    m->state = d->paused                          ? DEST_PAUSED
-               : d->failures >= BREAKER_FAILURES ? DEST_BACKING_OFF
-                                                 : DEST_ACTIVE;
+    m->state = d->paused       ? DEST_PAUSED
+               : is_probing(d) || (d->token && *token_error(d->token))
+                   ? DEST_BACKING_OFF
+                   : DEST_ACTIVE;
     m->in_flight = d->flying_count;
     m->waiting_retries = (uint32_t)d->retries.count;
     m->concurrency_limit = d->concurrency;

@@ -21,6 +21,9 @@
 #define BACKOFF_FIRST_MS   1000   /* before the second attempt, at the most */
 #define BACKOFF_LAST_MS    300000 /* between attempts, at the most */
 #define BREAKER_FAILURES   10     /* in a row, until only probes go out */
+#define PROBE_FIRST_MS     500    /* before a probe, at the least */
+#define PROBE_LAST_MS      60000  /* between probes, at the most */
+#define HOLD_MAX_MS        300000 /* of quiet that a Retry-After can ask for */
 #define DEAD_EVENT_BYTES   65536  /* of an event kept in a dead letter */
 #define DEAD_EXCHANGE_BYTES 16384 /* of its last request and answer each */
 
@@ -31,6 +34,10 @@ struct reports {
     void (*dead)(void *arg, const struct msg_dead *d, mf_str error,
                  mf_str action, mf_str message_id, mf_str event,
                  mf_str request, mf_str response);
+    /* A message of token.h; and that there are others to be kept secret. */
+    void (*token)(void *arg, enum message type, const struct msg_token *m,
+                  mf_str name, mf_str origin, mf_str tokens);
+    void (*secrets)(void *arg);
     void *arg;
 };
 
@@ -60,6 +67,9 @@ struct lane *destination_lane_at(struct destination *d, size_t i);
 /* A retry of before a restart. */
 void destination_restore(struct destination *d, struct lane *l,
                          const struct msg_retry *r, mf_str error);
+
+/* The access token its calls need, or NULL. */
+struct token *destination_token(struct destination *d);
 
 /* Starts what may start now, at most `budget` events. Returns true if there
  * is more to start at once. */

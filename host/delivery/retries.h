@@ -20,6 +20,7 @@ struct part {
     uint32_t attempts;          /* made so far */
     int64_t first_ms;           /* Unix time of the first, 0: none yet */
     bool persisted;             /* state.db has a retry row for it */
+    bool refused;               /* with a 401 just now: a token is fetched */
 };
 
 struct retry {

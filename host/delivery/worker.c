@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/redact.h"
 #include "delivery/destination.h"
+#include "delivery/token.h"
 #include "ipc/jail.h"
 #include "ipc/ipc.h"
 #include "plugin/image.h"
@@ -110,6 +111,45 @@ static void report_dead(void *arg, const struct msg_dead *d, mf_str error,
     m.response_len = add_part(w, response, true);
     memcpy(w->out.data, &m, sizeof m);
     ipc_send(w->ipc, MSG_DEAD, w->out.data, w->out.len, -1);
+}
+
+static void report_token(void *arg, enum message type,
+                         const struct msg_token *token, mf_str name,
+                         mf_str origin, mf_str tokens)
+{
+    struct worker *w = arg;
+    struct msg_token m = *token;
+
+    buf_clear(&w->out);
+    buf_add(&w->out, &m, sizeof m);
+    m.name_len = add_part(w, name, false);
+    m.origin_len = add_part(w, origin, false);
+    m.tokens_len = add_part(w, tokens, false);
+    memcpy(w->out.data, &m, sizeof m);
+    ipc_send(w->ipc, type, w->out.data, w->out.len, -1);
+}
+
+/* What is to be kept secret, anew: tokens come and go. */
+static void on_secrets(void *arg)
+{
+    struct worker *w = arg;
+    struct redact *old = w->secrets;
+    mf_val list = json_get(json_root(mf_cstr(w->config)), MF_STR("secrets"));
+    mf_iter it = { { 0 } };
+    struct arena a;
+    mf_str key;
+    mf_val v;
+
+    w->secrets = redact_new();
+    arena_init(&a, CONFIG_ARENA_BYTES);
+    while (json_next(list, &it, &key, &v))
+        redact_add(w->secrets, json_text(v, &a));
+    arena_deinit(&a);
+    for (size_t i = 0; i < w->count; i++)
+        if (destination_token(w->destinations[i]))
+            token_secrets(destination_token(w->destinations[i]), w->secrets);
+    log_redact(w->secrets);
+    redact_free(old);
 }
 
 static void report_lanes(struct worker *w)
@@ -280,7 +320,7 @@ static int add_destination(struct worker *w, mf_val o, struct arena *a,
                            struct err *e)
 {
     struct reports reports = { report_retry, report_retry_done, report_dead,
-                               w };
+                               report_token, on_secrets, w };
     mf_str name = json_text(json_get(o, MF_STR("name")), a);
     mf_str copy = arena_copy(a, name);
     struct instance_config c = {
@@ -408,6 +448,21 @@ static void on_lane(struct worker *w, mf_str text)
     pump_soon(w);
 }
 
+static void on_token(struct worker *w, uint32_t type, mf_str text)
+{
+    struct msg_token m;
+    const char *p = text.ptr + sizeof m;
+    struct destination *d;
+
+    ASSERT(text.len >= sizeof m);
+    memcpy(&m, text.ptr, sizeof m);
+    d = find(w, (mf_str){ p, m.name_len });
+    if (d && destination_token(d))
+        token_message(destination_token(d), (enum message)type, &m,
+                      (mf_str){ p + m.name_len + m.origin_len,
+                                m.tokens_len });
+}
+
 static void drain(struct worker *w, mf_str text)
 {
     uint32_t ms = 0;
@@ -449,6 +504,10 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
         if (d)
             destination_pause(d, text.ptr[0] != 0);
         pump_soon(w);
+        break;
+    case MSG_TOKEN:
+    case MSG_TOKEN_LEASE:
+        on_token(w, type, text);
         break;
     case MSG_DRAIN:
         drain(w, text);
@@ -508,6 +567,7 @@ static void tear_down(struct worker *w)
     ipc_free(w->ipc);
     event_base_free(w->base);
     buf_deinit(&w->out);
+    log_redact(NULL);
     redact_free(w->secrets);
     arena_deinit(&w->config_arena);
     free(w->config);

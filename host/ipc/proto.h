@@ -53,6 +53,14 @@ enum message {
     MSG_DEAD,           /* struct msg_dead + texts */
     MSG_DESTINATION,    /* struct msg_destination + name + last error */
 
+    /* Access tokens: a worker asks, and is told one or given the lease to
+     * fetch one. One lease a destination: nobody fetches beside it. All are
+     * struct msg_token + texts. */
+    MSG_TOKEN_ASK,      /* from a worker: one of another version */
+    MSG_TOKEN,          /* to a worker: this one, for now */
+    MSG_TOKEN_LEASE,    /* to a worker: fetch one; with what is known */
+    MSG_TOKEN_PUT,      /* from a worker: fetched; version 0: it was not */
+
     /* admin and supervisor: JSON, first eight bytes are the request's number */
     MSG_ASK,            /* u64 id, then {"verb": ..., ...} */
     MSG_ANSWER,         /* u64 id, then {"status": HTTP status, ...} */
@@ -137,6 +145,14 @@ enum destination_state {
     DEST_PAUSED,
     DEST_BACKING_OFF, /* its answers fail; probing */
     DEST_STATES
+};
+
+struct msg_token {
+    uint64_t version;   /* told by the supervisor; asked: the one of no use */
+    int64_t expires_ms, renew_ms; /* Unix time */
+    uint32_t durable;   /* put: it must survive a restart */
+    uint32_t name_len, origin_len, tokens_len; /* the destination; what tokens
+                           were got with (oauth.h); the tokens, JSON */
 };
 
 struct msg_ingest_dead {

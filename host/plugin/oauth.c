@@ -71,7 +71,8 @@ mf_str oauth_origin(struct instance *i, struct arena *a)
 
 /* ---- objects of tokens ---- */
 
-/* Writes the members of v that are not in `over`. */
+/* Writes the members of v that are not in `over`. A lifetime is that of the
+ * one answer that told it. */
 static void put_members(struct json_out *w, mf_val v, mf_val over,
                         struct arena *a)
 {
@@ -80,7 +81,9 @@ static void put_members(struct json_out *w, mf_val v, mf_val over,
     mf_val one;
 
     while (json_next(v, &it, &key, &one))
-        if (json_get(over, json_unescape(key, a)).type == MF_ABSENT) {
+        if (over.type == MF_ABSENT ||
+            (json_get(over, json_unescape(key, a)).type == MF_ABSENT &&
+             !json_key_is(key, MF_STR("expiresIn")))) {
             json_key_raw(w, key);
             json_val(w, one);
         }

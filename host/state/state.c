@@ -6,10 +6,13 @@
 
 #include "base/mem.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define STATE_VERSION 1
 #define DEAD_LIST_MAX 1000
@@ -45,12 +48,16 @@ static const char schema[] =
     "CREATE TABLE ingest_dead("
     " id INTEGER PRIMARY KEY AUTOINCREMENT, source INTEGER NOT NULL,"
     " at INTEGER NOT NULL, code TEXT NOT NULL, event TEXT NOT NULL);"
+    "CREATE TABLE token("
+    " destination TEXT PRIMARY KEY, origin TEXT NOT NULL,"
+    " tokens TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE paused(destination TEXT PRIMARY KEY) WITHOUT ROWID;";
 
 enum statement {
     SOURCE_FIND, SOURCE_ADD, LANE_FIND, LANE_ADD, LANE_PUT, LANE_ALL,
     RETRY_PUT, RETRY_DROP, RETRY_ALL, DEAD_ADD, DEAD_LIST, DEAD_DROP,
-    INGEST_DEAD_ADD, PAUSE_ADD, PAUSE_DROP, PAUSE_FIND, STATEMENTS
+    INGEST_DEAD_ADD, TOKEN_PUT, TOKEN_DROP, TOKEN_ALL, PAUSE_ADD,
+    PAUSE_DROP, PAUSE_FIND, STATEMENTS
 };
 
 #define LANE_COLUMNS                                                           \
@@ -82,6 +89,9 @@ static const char *const texts[STATEMENTS] = {
                   " ORDER BY d.id DESC LIMIT ?3",
     [DEAD_DROP] = "DELETE FROM dead WHERE id = ?1",
     [INGEST_DEAD_ADD] = "INSERT INTO ingest_dead VALUES(NULL, ?1, ?2, ?3, ?4)",
+    [TOKEN_PUT] = "INSERT OR REPLACE INTO token VALUES(?1, ?2, ?3, ?4)",
+    [TOKEN_DROP] = "DELETE FROM token WHERE destination = ?1",
+    [TOKEN_ALL] = "SELECT * FROM token",
     [PAUSE_ADD] = "INSERT OR IGNORE INTO paused VALUES(?1)",
     [PAUSE_DROP] = "DELETE FROM paused WHERE destination = ?1",
     [PAUSE_FIND] = "SELECT 1 FROM paused WHERE destination = ?1",
@@ -145,10 +155,27 @@ static int prepare_schema(struct state *s, const char *path, struct err *e)
     return 0;
 }
 
+/* Events and tokens stand in it. SQLite gives its other files the same mode. */
+static int make_private(const char *path, struct err *e)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    if (fd < 0 || fchmod(fd, 0600) != 0) {
+        err_sys(e, "%s cannot be made", path);
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    close(fd);
+    return 0;
+}
+
 struct state *state_open(const char *path, struct err *e)
 {
     struct state *s = xcalloc(1, sizeof *s);
 
+    if (make_private(path, e) != 0)
+        goto fail;
     if (sqlite3_open_v2(path, &s->db,
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
                             SQLITE_OPEN_NOMUTEX,
@@ -505,6 +532,35 @@ int state_ingest_dead_add(struct state *s, const struct msg_ingest_dead *m,
     bind_text(q, 3, code);
     bind_text(q, 4, event);
     return change(s, q, e);
+}
+
+int state_token_put(struct state *s, mf_str destination, mf_str origin,
+                    mf_str tokens, int64_t expires_ms, struct err *e)
+{
+    sqlite3_stmt *q = use(s, tokens.len ? TOKEN_PUT : TOKEN_DROP);
+
+    bind_text(q, 1, destination);
+    if (tokens.len) {
+        bind_text(q, 2, origin);
+        bind_text(q, 3, tokens);
+        bind_int(q, 4, expires_ms);
+    }
+    return change(s, q, e);
+}
+
+int state_tokens(struct state *s,
+                 void (*each)(void *arg, mf_str destination, mf_str origin,
+                              mf_str tokens, int64_t expires_ms),
+                 void *arg, struct err *e)
+{
+    sqlite3_stmt *q = use(s, TOKEN_ALL);
+    int rc;
+
+    while ((rc = sqlite3_step(q)) == SQLITE_ROW)
+        each(arg, text_at(q, 0), text_at(q, 1), text_at(q, 2),
+             sqlite3_column_int64(q, 3));
+    sqlite3_reset(q);
+    return rc == SQLITE_DONE ? 0 : failed(s, "tokens cannot be read", e);
 }
 
 int state_pause(struct state *s, const char *destination, bool on,

@@ -74,6 +74,15 @@ int state_dead_drop(struct state *s, int64_t id, struct err *e);
 int state_ingest_dead_add(struct state *s, const struct msg_ingest_dead *m,
                           mf_str code, mf_str event, struct err *e);
 
+/* Tokens that cannot be got a second time: a refresh token that was replaced
+ * makes the one in the configuration worthless. tokens "" forgets. */
+int state_token_put(struct state *s, mf_str destination, mf_str origin,
+                    mf_str tokens, int64_t expires_ms, struct err *e);
+int state_tokens(struct state *s,
+                 void (*each)(void *arg, mf_str destination, mf_str origin,
+                              mf_str tokens, int64_t expires_ms),
+                 void *arg, struct err *e);
+
 /* Paused destinations stay so over a restart. */
 int state_pause(struct state *s, const char *destination, bool on,
                 struct err *e);

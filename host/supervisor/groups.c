@@ -65,6 +65,7 @@ static void generation_free(struct generation *n, bool kill)
     struct supervisor *s = n->group->s;
 
     lanes_release(s, n);
+    tokens_release(s, n);
     if (s->ingest)
         child_send(s->ingest, MSG_WAKER_GONE, &n->waker, sizeof n->waker, -1);
     s->wakers[n->waker] = false;
@@ -178,6 +179,10 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
     case MSG_RETRY_DONE:
     case MSG_DEAD:
         lanes_message(g->s, n, type, text);
+        break;
+    case MSG_TOKEN_ASK:
+    case MSG_TOKEN_PUT:
+        tokens_message(g->s, n, type, text);
         break;
     case MSG_DESTINATION: {
         struct msg_destination m;

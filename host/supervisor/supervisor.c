@@ -463,7 +463,7 @@ static int open_all(struct supervisor *s, struct err *e)
         return -1;
     snprintf(path, sizeof path, "%s/state.db", dir);
     s->state = state_open(path, e);
-    if (!s->state || lanes_load(s, e) != 0)
+    if (!s->state || lanes_load(s, e) != 0 || tokens_load(s, e) != 0)
         return -1;
     return share_head(s, e);
 }
@@ -483,6 +483,7 @@ static void close_all(struct supervisor *s)
         free(d);
     }
     lanes_free(s);
+    tokens_free(s);
     listen_close(s);
     state_close(s->state);
     versions_free(s);

@@ -12,6 +12,7 @@
  * versions.c     which plugins there are, in which version
  * groups.c       worker processes and their generations
  * lanes.c        cursors and what workers report
+ * tokens.c       access tokens, and who may fetch one
  * reload.c       from a configuration to the changes it means
  * status.c       all of it as JSON */
 #ifndef SUPERVISOR_SUPERVISOR_H
@@ -153,6 +154,8 @@ struct supervisor {
     struct sup_destination *destinations;
     struct group *groups;
     struct sup_lane *lanes;
+    struct sup_token *tokens;
+    uint64_t token_version; /* the last given */
     bool wakers[WAKERS_MAX];
 
     struct event *commit;
@@ -206,6 +209,15 @@ void lanes_release(struct supervisor *s, const struct generation *n);
 void lanes_message(struct supervisor *s, const struct generation *from,
                    uint32_t type, mf_str text);
 void lanes_free(struct supervisor *s);
+
+/* ---- tokens.c ---- */
+int tokens_load(struct supervisor *s, struct err *e);
+/* MSG_TOKEN_ASK or MSG_TOKEN_PUT of a worker. */
+void tokens_message(struct supervisor *s, struct generation *from,
+                    uint32_t type, mf_str text);
+/* The worker has ended: what it was to fetch, another may. */
+void tokens_release(struct supervisor *s, const struct generation *n);
+void tokens_free(struct supervisor *s);
 
 /* ---- groups.c ---- */
 struct group *group_find(struct supervisor *s, const char *key, bool make);

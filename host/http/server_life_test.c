@@ -745,6 +745,42 @@ static void an_empty_server_drains_at_once(void **state)
     stop();
 }
 
+/* ---- listeners ---- */
+
+static void a_listener_can_be_given_back(void **state)
+{
+    int port, first_port, fd = listen_on_loopback(&port);
+    struct client c, second, late_one;
+
+    (void)state;
+    start(NULL);
+    first_port = listen_port;
+    assert_int_equal(http_server_listen(server, fd), 0);
+    client_open(&c);
+    client_say(&c, GET_ECHO);
+    expect(&c, 200, "");
+    http_server_unlisten(server, listen_fd);
+    client_open(&late_one); /* waits for the next owner of the socket */
+    listen_port = port;
+    client_open(&second);
+    client_say(&second, GET_ECHO);
+    expect(&second, 200, "");
+    client_say(&c, GET_ECHO);
+    expect(&c, 200, "");
+    assert_int_equal(count()->accepted, 2);
+    listen_port = first_port;
+    assert_int_equal(http_server_listen(server, listen_fd), 0);
+    client_say(&late_one, GET_ECHO);
+    expect(&late_one, 200, "");
+    client_close(&c);
+    client_close(&second);
+    client_close(&late_one);
+    http_server_free(server);
+    server = NULL;
+    close(fd);
+    stop();
+}
+
 /* ---- Unix sockets ---- */
 
 static void unix_sockets_are_served(void **state)
@@ -802,6 +838,7 @@ int main(void)
         cmocka_unit_test(drain_looks_once_more),
         cmocka_unit_test(drain_has_an_end),
         cmocka_unit_test(an_empty_server_drains_at_once),
+        cmocka_unit_test(a_listener_can_be_given_back),
         cmocka_unit_test(unix_sockets_are_served),
     };
 

@@ -247,6 +247,27 @@ static void failed_sync(void **state)
     expect_all(b, 1, 50);
 }
 
+/* A number is not given again before its loss was taken notice of: its first
+ * user would take the second one's commit for his own. */
+static void loss_is_told_first(void **state)
+{
+    struct bed *b = *state;
+    uint64_t seq = 21;
+
+    bed_open(b);
+    append(b, 20, 4);
+    fail_data_syncs = 1;
+    assert_int_equal(add(b, &seq), JOURNAL_OK);
+    journal_flush(b->j);
+    wait_tail(b, 21); /* it has recovered */
+    wait_healthy(b);
+    seq = 21;
+    assert_int_equal(add(b, &seq), JOURNAL_FAILED);
+    assert_int_equal(journal_failed_from(b->j), 21);
+    append(b, 5, 5);
+    expect_all(b, 1, 25);
+}
+
 /* The first batch of a segment fails: its successor takes its name. A reader
  * that had it open must not read the void file. */
 static void failed_first_batch(void **state)
@@ -680,6 +701,7 @@ int main(void)
         T(full_disk),
         T(full_at_open),
         T(failed_sync),
+        T(loss_is_told_first),
         T(failed_first_batch),
         T(short_write),
         T(sync_fails_for_a_while),

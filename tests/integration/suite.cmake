@@ -19,3 +19,17 @@ foreach(t ${integration_tests})
         set_tests_properties(integration.${n} PROPERTIES RUN_SERIAL ON)
     endif()
 endforeach()
+
+# Plugins that only tests use, kept apart from those that are installed.
+function(_manifold_plugin_external target)
+    set_target_properties(${target} PROPERTIES
+        LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test-plugins)
+endfunction()
+set(MANIFOLD_PLUGIN_EXTERNAL ON)
+manifold_plugin(${CMAKE_CURRENT_SOURCE_DIR}/tests/integration/plugins/oauth-demo)
+set(MANIFOLD_PLUGIN_EXTERNAL OFF)
+add_test(NAME integration.oauth-cases
+    COMMAND manifold test --plugins ${CMAKE_BINARY_DIR}/test-plugins
+        ${CMAKE_CURRENT_SOURCE_DIR}/tests/integration/plugins/oauth-demo)
+set_tests_properties(integration.oauth-cases PROPERTIES
+    LABELS integration TIMEOUT 60)

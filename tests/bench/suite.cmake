@@ -1,0 +1,6 @@
+# Measurements of single layers; built with the tests so that they stay true,
+# run by hand: journal_bench and http_bench say how in their heads.
+foreach(b journal http)
+    add_executable(${b}_bench tests/bench/${b}_bench.c)
+    target_link_libraries(${b}_bench mf_${b})
+endforeach()

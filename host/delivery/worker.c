@@ -32,6 +32,7 @@
 #define REPORTS_WAITING    (8u << 20)   /* bytes unsent, then reading stops */
 #define REPORT_MAX         (IPC_MESSAGE_MAX)
 #define STATUS_EVERY_MS    1000
+#define CACHE_BLOCKS       16 /* of the journal, 256 KiB each */
 #define CONFIG_ARENA_BYTES (256u << 20)
 
 struct worker {
@@ -39,6 +40,7 @@ struct worker {
     struct ipc *ipc;
     struct event *wake, *pump, *timer, *status, *deadline;
     const struct journal_head *head;
+    struct journal_cache *cache; /* of all lanes */
     struct slot *slot;
     struct transport *transport;
     struct plugin *plugin;
@@ -433,7 +435,7 @@ static void on_lane(struct worker *w, mf_str text)
     pending = xcalloc(m.pending_count + 1, sizeof *pending);
     memcpy(pending, p, m.pending_count * sizeof *pending);
     p += m.pending_count * sizeof *pending;
-    l = lane_new(CHILD_JOURNAL_FD, w->head, &m, pending);
+    l = lane_new(w->cache, w->head, &m, pending);
     free(pending);
     destination_add_lane(d, l);
     destination_pause(d, m.paused);
@@ -558,6 +560,7 @@ static void tear_down(struct worker *w)
         destination_free(w->destinations[i]);
         instance_free(w->instances[i]);
     }
+    journal_cache_free(w->cache);
     plugin_free(w->plugin);
     event_free(w->wake);
     event_free(w->pump);
@@ -594,6 +597,7 @@ int worker_main(const char *name, uid_t uid, gid_t gid, pid_t parent)
     w.secrets = redact_new();
     arena_init(&w.config_arena, CONFIG_ARENA_BYTES);
     w.transport = transport_new(w.base);
+    w.cache = journal_cache_new(CHILD_JOURNAL_FD, w.head, CACHE_BLOCKS);
     w.ipc = ipc_new(w.base, CHILD_CONTROL_FD, on_message, on_close, &w);
     make_events(&w);
     event_base_dispatch(w.base);

@@ -111,7 +111,8 @@ static void place(struct lane_event *ev)
 
 /* ---- life ---- */
 
-struct lane *lane_new(int dir, const struct journal_head *head,
+struct lane *lane_new(struct journal_cache *cache,
+                      const struct journal_head *head,
                       const struct msg_lane *m,
                       const struct journal_pos *pending)
 {
@@ -121,8 +122,8 @@ struct lane *lane_new(int dir, const struct journal_head *head,
     l->source = m->source;
     l->head = head;
     l->counters = m->counters;
-    l->reader = journal_reader_new(dir, head);
-    l->rereader = journal_reader_new(dir, head);
+    l->reader = journal_reader_shared(cache);
+    l->rereader = journal_reader_shared(cache);
     journal_seek(l->reader, m->next);
     l->again_count = m->pending_count;
     if (l->again_count) {

@@ -46,8 +46,10 @@ enum lane_take {
     LANE_BROKEN /* the journal cannot be read: see err */
 };
 
-/* m and pending as in MSG_LANE. dir and head are borrowed. */
-struct lane *lane_new(int dir, const struct journal_head *head,
+/* m and pending as in MSG_LANE. head and cache, which the lanes of a process
+ * share, are borrowed. */
+struct lane *lane_new(struct journal_cache *cache,
+                      const struct journal_head *head,
                       const struct msg_lane *m,
                       const struct journal_pos *pending);
 void lane_free(struct lane *l); /* and its events */

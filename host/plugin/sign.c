@@ -56,31 +56,102 @@ static int by_name(const void *a, const void *b)
     return by_text(&x->name, &y->name);
 }
 
-/* The pairs of the query in order; they are percent-encoded already. */
-static void put_query(struct buf *b, mf_str query)
+/* Escaped as the signature wants it, whatever the URL left as it is. */
+static void put_strict(struct buf *b, mf_str s, bool slashes)
+{
+    for (size_t k = 0; k < s.len; k++) {
+        unsigned char c = (unsigned char)s.ptr[k];
+
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+            (c >= '0' && c <= '9') || (c && strchr("-._~", c)) ||
+            (slashes && c == '/'))
+            buf_char(b, (char)c);
+        else
+            buf_printf(b, "%%%02X", c);
+    }
+}
+
+static mf_str strict(mf_str s, struct arena *a)
+{
+    struct buf plain, out;
+    mf_str text;
+
+    buf_init(&plain, URL_BYTES_MAX);
+    buf_init(&out, 3 * URL_BYTES_MAX);
+    if (!percent_decode(&plain, s, false)) {
+        buf_clear(&plain);
+        buf_str(&plain, s);
+    }
+    put_strict(&out, buf_view(&plain), false);
+    text = arena_copy(a, buf_view(&out));
+    buf_deinit(&plain);
+    buf_deinit(&out);
+    return text;
+}
+
+/* S3 signs the path in its one true escaping; all others escape what goes over
+ * the wire once more. */
+static void put_path(struct buf *b, mf_str path, bool s3)
+{
+    struct buf plain;
+
+    buf_init(&plain, URL_BYTES_MAX);
+    if (path.len == 0)
+        buf_char(b, '/');
+    else if (s3 && percent_decode(&plain, path, false))
+        put_strict(b, buf_view(&plain), true);
+    else
+        put_strict(b, path, true);
+    buf_deinit(&plain);
+}
+
+#define PAIR_GAP '\1' /* below all that stands in a name: sorts by names */
+
+/* The pairs of the query, by name and then by value. */
+static void put_query(struct buf *b, mf_str query, struct arena *a)
 {
     mf_str pairs[QUERY_PAIRS_MAX];
     size_t n = 0, from = 0;
 
     for (size_t k = 0; k <= query.len && n < QUERY_PAIRS_MAX; k++) {
+        mf_str one = { query.ptr + from, k - from }, name, value = { "", 0 };
+        const char *equals;
+
         if (k < query.len && query.ptr[k] != '&')
             continue;
-        if (k > from)
-            pairs[n++] = (mf_str){ query.ptr + from, k - from };
         from = k + 1;
+        if (one.len == 0)
+            continue;
+        equals = memchr(one.ptr, '=', one.len);
+        name = (mf_str){ one.ptr, equals ? (size_t)(equals - one.ptr)
+                                         : one.len };
+        if (equals)
+            value = (mf_str){ equals + 1, one.len - name.len - 1 };
+        name = strict(name, a);
+        value = strict(value, a);
+        pairs[n++] = arena_printf(a, "%.*s%c%.*s", (int)name.len, name.ptr,
+                                  PAIR_GAP, (int)value.len, value.ptr);
     }
     qsort(pairs, n, sizeof *pairs, by_text);
     for (size_t k = 0; k < n; k++) {
         if (k)
             buf_char(b, '&');
-        buf_str(b, pairs[k]);
-        if (!memchr(pairs[k].ptr, '=', pairs[k].len))
-            buf_char(b, '=');
+        for (size_t i = 0; i < pairs[k].len; i++)
+            buf_char(b, pairs[k].ptr[i] == PAIR_GAP ? '=' : pairs[k].ptr[i]);
     }
 }
 
+/* Without blanks at its ends, and with one where there are many. */
+static void put_value(struct buf *b, mf_str value)
+{
+    value = str_trim(value);
+    for (size_t k = 0; k < value.len; k++)
+        if (value.ptr[k] != ' ' || value.ptr[k - 1] != ' ')
+            buf_char(b, value.ptr[k]);
+}
+
 static mf_str canonical(const struct request *r, const struct call_header *h,
-                        size_t n, mf_str *names)
+                        size_t n, bool s3, mf_str *names)
 {
     struct arena *a = &r->call->in;
     mf_str url = r->out.real_url, s;
@@ -93,14 +164,15 @@ static mf_str canonical(const struct request *r, const struct call_header *h,
         at++;
     buf_init(&b, MF_ARENA_BYTES);
     buf_printf(&b, "%s\n", r->out.method);
-    buf_add(&b, url.ptr + at, path_end - at);
+    put_path(&b, (mf_str){ url.ptr + at, path_end - at }, s3);
     buf_char(&b, '\n');
     if (q)
-        put_query(&b, (mf_str){ q + 1, url.len - path_end - 1 });
+        put_query(&b, (mf_str){ q + 1, url.len - path_end - 1 }, a);
     buf_char(&b, '\n');
     for (size_t k = 0; k < n; k++) {
-        s = str_trim(h[k].value);
-        buf_printf(&b, "%s:%.*s\n", h[k].name.ptr, (int)s.len, s.ptr);
+        buf_printf(&b, "%s:", h[k].name.ptr);
+        put_value(&b, h[k].value);
+        buf_char(&b, '\n');
     }
     buf_char(&b, '\n');
     at = b.len;
@@ -151,6 +223,7 @@ void request_sign_aws(struct request *r, mf_val auth, mf_str host)
     mf_str stamp = stamp_of(c), day = { stamp.ptr, 8 }, scope, text, names;
     struct call_header *sorted;
     unsigned char mac[HASH_BYTES_MAX];
+    bool s3 = mf_eq(service, MF_STR("s3"));
     struct buf hex;
     size_t n;
 
@@ -158,7 +231,7 @@ void request_sign_aws(struct request *r, mf_val auth, mf_str host)
     request_header(r, MF_STR("x-amz-date"), stamp);
     if (session.len)
         request_header(r, MF_STR("x-amz-security-token"), session);
-    if (mf_eq(service, MF_STR("s3"))) /* asks for it; others do not */
+    if (s3) /* asks for it; others do not */
         request_header(r, MF_STR("x-amz-content-sha256"),
                        hash_text(HASH_SHA256, HASH_HEX, r->out.body, a));
     n = r->out.header_count;
@@ -168,8 +241,8 @@ void request_sign_aws(struct request *r, mf_val auth, mf_str host)
     scope = arena_printf(a, "%.8s/%.*s/%.*s/aws4_request", stamp.ptr,
                          (int)region.len, region.ptr, (int)service.len,
                          service.ptr);
-    text = hash_text(HASH_SHA256, HASH_HEX, canonical(r, sorted, n, &names),
-                     a);
+    text = hash_text(HASH_SHA256, HASH_HEX,
+                     canonical(r, sorted, n, s3, &names), a);
     text = arena_printf(a, "AWS4-HMAC-SHA256\n%s\n%s\n%.*s", stamp.ptr,
                         scope.ptr, (int)text.len, text.ptr);
     n = hmac_bytes(HASH_SHA256,

@@ -17,6 +17,10 @@
 
 void out_init(struct out *o, struct arena *a, size_t first)
 {
+    if (a->used + first > a->soft) { /* full at once, see out_grow() */
+        a->overflowed = true;
+        first = 0;
+    }
     if (first < OUT_LEAST)
         first = OUT_LEAST;
     o->a = a;

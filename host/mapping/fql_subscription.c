@@ -304,17 +304,19 @@ static void set_path(struct fql *q, struct fql_node *n, mf_str written)
     fql_cut_path(q, n);
 }
 
+/* The names of the functions' tests are operators too, as in `event contains
+ * "x"`: nothing writes them so, but the original lets them through. */
 static enum fql_op comparison(const struct fql_node *n, mf_str op,
                               const struct token *value)
 {
     bool equal = mf_eq(op, MF_STR("="));
     int i;
 
-    for (i = OP_EQ; i <= OP_GE; i++)
+    for (i = 0; i < OP_UNKNOWN; i++)
         if (mf_eq(op, mf_cstr(fql_op_names[i])))
             break;
     if (i > OP_NE || n->root == ROOT_TYPE || n->root == ROOT_EVENT)
-        return i <= OP_GE ? (enum fql_op)i : OP_UNKNOWN;
+        return (enum fql_op)i;
     if (mf_eq(value->value, MF_STR("null")))
         return equal ? OP_NOT_EXISTS : OP_EXISTS;
     if (equal && mf_eq(value->value, MF_STR("true")))
@@ -342,7 +344,7 @@ static bool parse_condition(struct parser *p, const struct token *name,
     n->op = comparison(n, op->value, value);
     if (n->op == OP_UNKNOWN)
         n->op_text = fql_put(p->q, op->value);
-    if (n->op < OP_EXISTS || n->op > OP_IS_FALSE)
+    if (n->op < OP_EXISTS || n->op > OP_IS_FALSE || op->type == T_IDENT)
         set_value(p->q, n, value);
     return true;
 }

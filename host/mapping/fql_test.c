@@ -362,6 +362,70 @@ static void trees_go_there_and_back(void **state)
     assert_null(fql_from_tree(parse("[]"), NULL));
 }
 
+/* What a filter decides it must decide when it is written anew, however odd
+ * it was. want is what it decides on `seen`. */
+static void odd_texts_keep_their_meaning(void **state)
+{
+    static const char seen[] =
+        "{\"type\":\"track\",\"event\":\"Say \\\"hi\\\"\",\"properties\":"
+        "{\"and\":1,\"1a\":1e21,\"x y\":\"5\",\"\":3}}";
+    static const struct {
+        const char *text;
+        enum fql_verdict want;
+    } rows[] = {
+        { "event contains \"Say\"", FQL_YES },
+        { "event not_contains \"Say\"", FQL_NO },
+        { "event ends_with \\\"hi\\\"", FQL_YES },
+        { "match(event, '\"hi\"')", FQL_NO },
+        { "properties.none exists and and type = \"page\"", FQL_NO },
+        { "properties.\\and exists \"\"", FQL_YES },
+        { "properties.\\and is_true 1", FQL_NO },
+        { "type starts_with \"tr\"", FQL_YES },
+        { "properties.\\1a = 1000000000000000000000", FQL_YES },
+        { "properties.\\1a >= 1000000000000000000000", FQL_YES },
+        { "properties.x\\ y number_equals 5", FQL_NO },
+        { "properties\\. = null", FQL_YES },
+        { "properties.a\\.\\.b != null", FQL_NO },
+        { "(contains . event , \"Say\" . and type = \"page\") or "
+          "type = \"track\"",
+          FQL_YES },
+        { "type = \"track\" or ()", FQL_YES },
+        { "type = \"track\" and ()", FQL_FAULT },
+        { "event ( \"x\"", FQL_NO },
+    };
+    struct buf tree, text;
+    struct json_out w;
+
+    (void)state;
+    buf_init(&tree, 1 << 16);
+    buf_init(&text, 1 << 16);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct fql *q = fql_compile(mf_cstr(rows[i].text), FQL_SUBSCRIPTION,
+                                    NULL, NULL);
+        struct fql *again;
+
+        assert_non_null(q);
+        assert_int_equal(fql_eval(q, parse(seen), &arena), rows[i].want);
+        buf_clear(&tree);
+        buf_clear(&text);
+        json_out_init(&w, &tree);
+        fql_write_tree(q, &w);
+        again = fql_from_tree(json_root(buf_view(&tree)), NULL);
+        assert_non_null(again);
+        assert_int_equal(fql_eval(again, parse(seen), &arena), rows[i].want);
+        fql_write_text(again, &text);
+        fql_free(again);
+        again = fql_compile(buf_view(&text), FQL_SUBSCRIPTION, NULL, NULL);
+        if (!again)
+            fail_msg("%s became %.*s", rows[i].text, (int)text.len, text.data);
+        assert_int_equal(fql_eval(again, parse(seen), &arena), rows[i].want);
+        fql_free(again);
+        fql_free(q);
+    }
+    buf_deinit(&tree);
+    buf_deinit(&text);
+}
+
 static void one_view_serves_many(void **state)
 {
     struct fql *a = fql_compile(MF_STR("type = \"track\""), FQL_SUBSCRIPTION,
@@ -406,6 +470,7 @@ int main(void)
         cmocka_unit_test(sizes_are_bounded),
         cmocka_unit_test(globs_match_whole_texts),
         cmocka_unit_test(trees_go_there_and_back),
+        cmocka_unit_test(odd_texts_keep_their_meaning),
         cmocka_unit_test(one_view_serves_many),
     };
 

@@ -9,6 +9,8 @@
 #include "base/text.h"
 #include "mapping/jsvalue.h"
 
+#include <math.h>
+
 /* ---- to JSON ---- */
 
 static void write_value(const struct fql_node *n, struct json_out *w)
@@ -16,7 +18,7 @@ static void write_value(const struct fql_node *n, struct json_out *w)
     if (n->value_type == MF_ABSENT)
         return;
     json_key(w, MF_STR("value"));
-    if (n->value_type == MF_NUMBER)
+    if (n->value_type == MF_NUMBER && isfinite(n->number))
         json_num(w, n->number);
     else if (n->value_type == MF_BOOL)
         json_bool(w, n->number != 0);
@@ -136,6 +138,10 @@ static int read_node(const struct reader *r, mf_val v, unsigned depth)
     mf_iter it = { { 0 } };
     mf_val child;
 
+    if (v.type == MF_NULL) { /* as fql_write_tree() writes a group of none */
+        fql_add(r->q, NODE_FAULT);
+        return 0;
+    }
     if (!mf_eq(type, MF_STR("group")))
         return read_condition(r, v, type);
     if (depth == FQL_DEPTH_MAX)
@@ -173,29 +179,69 @@ struct fql *fql_from_tree(mf_val tree, struct err *e)
 
 /* ---- to text ---- */
 
-static void put_name(const struct fql_node *n, struct buf *b)
+static bool in_name(unsigned char c)
 {
-    buf_puts(b, fql_root_names[n->root]);
-    if (!fql_root_has_path(n->root))
-        return;
-    buf_char(b, '.');
-    for (size_t i = 0; i < n->name.len; i++) {
-        unsigned char c = (unsigned char)n->name.ptr[i];
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+           (c & 0xC0) == 0x80;
+}
 
-        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') &&
-            !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != '-' &&
-            (c & 0xC0) != 0x80)
+/* A word with a backslash before what could not stand in it. */
+static void put_word(mf_str word, struct buf *b)
+{
+    bool taken = mf_eq(word, MF_STR("and")) || mf_eq(word, MF_STR("or")) ||
+                 mf_eq(word, MF_STR("null"));
+
+    for (size_t i = 0; i < word.len; i++) {
+        unsigned char c = (unsigned char)word.ptr[i];
+        bool first = i == 0 && (taken || c == '-' || (c >= '0' && c <= '9'));
+
+        if (first || !in_name(c))
             buf_char(b, '\\');
         buf_char(b, (char)c);
     }
 }
 
-static void put_call(const struct fql_node *n, struct buf *b, bool negated)
+/* Dots between two words stay; one with nothing beside it is escaped. */
+static void put_name(const struct fql_node *n, struct buf *b)
+{
+    const char *p = n->name.ptr, *end = p + n->name.len, *dot;
+
+    buf_puts(b, fql_root_names[n->root]);
+    if (!fql_root_has_path(n->root))
+        return;
+    buf_puts(b, n->name.len && *p != '.' ? "." : "\\.");
+    for (; p < end; p = dot + 1) {
+        bool last;
+
+        dot = memchr(p, '.', (size_t)(end - p));
+        last = !dot;
+        dot = last ? end : dot;
+        put_word((mf_str){ p, (size_t)(dot - p) }, b);
+        if (!last)
+            buf_puts(b, dot == p || dot + 1 == end || dot[1] == '.' ? "\\."
+                                                                   : ".");
+    }
+}
+
+/* Strings know no escapes: with a quote inside, a value is a word. */
+static void put_text(mf_str s, struct buf *b)
+{
+    if (s.len && memchr(s.ptr, '"', s.len)) {
+        put_word(s, b);
+        return;
+    }
+    buf_char(b, '"');
+    buf_str(b, s);
+    buf_char(b, '"');
+}
+
+static void put_call(const struct fql_node *n, struct buf *b)
 {
     bool contains = n->op == OP_CONTAINS || n->op == OP_NOT_CONTAINS;
     bool plain = contains && n->value_type != MF_STRING;
 
-    buf_puts(b, negated ? "!" : "");
+    buf_puts(b, (n->op - OP_CONTAINS) % 2 == 1 ? "!" : "");
     buf_puts(b, contains ? "contains(" : "match(");
     put_name(n, b);
     buf_puts(b, plain ? ", " : ", \"");
@@ -207,39 +253,76 @@ static void put_call(const struct fql_node *n, struct buf *b, bool negated)
     buf_puts(b, plain ? ")" : "\")");
 }
 
+/* Digits and points alone, as numbers are written in a filter. */
+static bool plain_number(mf_str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!(s.ptr[i] >= '0' && s.ptr[i] <= '9') && s.ptr[i] != '.' &&
+            !(i == 0 && s.ptr[i] == '-'))
+            return false;
+    return s.len > 0;
+}
+
+static void put_numeric(const struct fql_node *n, struct buf *b)
+{
+    char digits[NUMBER_TEXT];
+    mf_str number = { digits, number_text(n->number, digits) };
+    bool plain = plain_number(number);
+
+    if (plain && n->op == OP_NUMBER_EQ)
+        buf_char(b, '=');
+    else if (plain && n->op == OP_NUMBER_NE)
+        buf_puts(b, "!=");
+    else
+        buf_puts(b, fql_op_names[n->op]);
+    buf_char(b, ' ');
+    if (plain)
+        buf_str(b, number);
+    else
+        put_text(number, b);
+}
+
 static void put_comparison(const struct fql_node *n, struct buf *b)
 {
     static const char *const fixed[] = { " != null", " = null", " = true",
                                          " = false" };
-    char number[NUMBER_TEXT];
-    bool numeric = (n->op >= OP_LT && n->op <= OP_GE) ||
-                   n->op == OP_NUMBER_EQ || n->op == OP_NUMBER_NE;
+    bool named = n->root != ROOT_TYPE && n->root != ROOT_EVENT;
 
     put_name(n, b);
-    if (n->op >= OP_EXISTS && n->op <= OP_IS_FALSE) {
+    if (n->op >= OP_EXISTS && n->op <= OP_IS_FALSE && named) {
         buf_puts(b, fixed[n->op - OP_EXISTS]);
         return;
     }
     buf_char(b, ' ');
-    if (n->op == OP_UNKNOWN)
-        buf_str(b, n->op_text);
-    else
-        buf_puts(b, n->op == OP_NUMBER_EQ   ? "="
-                    : n->op == OP_NUMBER_NE ? "!="
-                                            : fql_op_names[n->op]);
-    buf_char(b, ' ');
-    if (numeric) {
-        buf_add(b, number, number_text(n->number, number));
-    } else if (n->value_type == MF_STRING || n->value_type == MF_ABSENT) {
-        buf_char(b, '"');
-        buf_str(b, n->text);
-        buf_char(b, '"');
-    } else {
-        buf_str(b, n->text);
+    if ((n->op >= OP_LT && n->op <= OP_GE) || n->op == OP_NUMBER_EQ ||
+        n->op == OP_NUMBER_NE) {
+        put_numeric(n, b);
+        return;
     }
+    if (n->op == OP_UNKNOWN)
+        put_word(n->op_text.len ? n->op_text : MF_STR("unknown"), b);
+    else
+        buf_puts(b, fql_op_names[n->op]);
+    buf_char(b, ' ');
+    if (n->value_type == MF_BOOL || (n->value_type == MF_NUMBER &&
+                                     plain_number(n->text)))
+        buf_str(b, n->text);
+    else
+        put_text(n->text, b);
 }
 
-static void put_node(const struct fql *q, uint32_t at, struct buf *b)
+/* Whether a condition can stand as contains(...) or match(...): the functions
+ * know no `type` and no quotes in what they look for, and inside parentheses
+ * the one that closes them would close the group as well. */
+static bool is_call(const struct fql_node *n, bool closes_group)
+{
+    return n->op >= OP_CONTAINS && n->op <= OP_NOT_ENDS &&
+           n->root != ROOT_TYPE && !closes_group &&
+           !(n->text.len && memchr(n->text.ptr, '"', n->text.len));
+}
+
+static void put_node(const struct fql *q, uint32_t at, bool inner,
+                     struct buf *b)
 {
     const struct fql_node *n = &q->nodes[at];
     bool first = true;
@@ -252,10 +335,10 @@ static void put_node(const struct fql *q, uint32_t at, struct buf *b)
         first = false;
         if (child->kind != NODE_CONDITION) {
             buf_char(b, '(');
-            put_node(q, i, b);
+            put_node(q, i, true, b);
             buf_char(b, ')');
-        } else if (child->op >= OP_CONTAINS && child->op <= OP_NOT_ENDS) {
-            put_call(child, b, (child->op - OP_CONTAINS) % 2 == 1);
+        } else if (is_call(child, inner && child->end < n->end)) {
+            put_call(child, b);
         } else {
             put_comparison(child, b);
         }
@@ -269,5 +352,5 @@ void fql_write_text(const struct fql *q, struct buf *b)
                         q->nodes[1].end == q->nodes[0].end
                     ? 1
                     : 0,
-             b);
+             false, b);
 }

@@ -530,6 +530,7 @@ static bool covers(mf_val a, mf_val b, struct arena *scratch)
 }
 
 /* Of equal keys the last counts, so the members cannot just be counted. */
+/* Of equal keys the last counts, on either side. */
 static bool equal_objects(mf_val a, mf_val b, struct arena *scratch)
 {
     mf_iter it = { { 0 } };

@@ -90,6 +90,12 @@ static void equality_is_by_value(void **state)
     (void)state;
     assert_true(json_equal(parse("{\"a\":1,\"b\":[\"\\u0041\"]}"),
                            parse("{\"b\":[\"A\"],\"a\":1.0}"), &arena));
+    assert_true(json_equal(parse("{\"a\":1,\"\\u0061\":2}"),
+                           parse("{\"a\":2}"), &arena));
+    assert_true(json_equal(parse("{\"a\":2}"),
+                           parse("{\"a\":1, \"a\":2}"), &arena));
+    assert_false(json_equal(parse("{\"a\":1,\"a\":1}"),
+                            parse("{\"a\":1,\"b\":1}"), &arena));
     assert_false(json_equal(parse("[1,2]"), parse("[1]"), &arena));
     assert_true(json_equal(parse("{\"a\":1,\"a\":2}"), parse("{\"a\":2}"),
                            &arena));

@@ -50,6 +50,7 @@ static const mf_str members[MEMBERS] = {
     { "sentAt", 6 },         { "receivedAt", 10 },
 };
 
+#define DAY_MS   86400000
 #define REST_MAX 128 /* members without rules that one walk remembers */
 
 struct other {
@@ -244,8 +245,16 @@ static bool read_time(mf_val v, struct arena *a, int64_t *ms)
     return v.type == MF_STRING && time_parse(json_text(v, a), ms);
 }
 
+/* Whether its year has four digits, as every reader expects. */
+static bool writable(int64_t ms)
+{
+    return ms >= days_from_civil(0, 1, 1) * DAY_MS &&
+           ms < days_from_civil(10000, 1, 1) * DAY_MS;
+}
+
 /* timestamp = receivedAt - (sentAt - originalTimestamp): the client's clock
- * may be wrong, the time between two of its readings is not. */
+ * may be wrong, the time between two of its readings is not. Readings that
+ * would lead out of the calendar are not believed. */
 static void write_times(struct json_out *w, const struct parts *p,
                         const struct event_envelope *env, struct arena *a)
 {
@@ -258,8 +267,10 @@ static void write_times(struct json_out *w, const struct parts *p,
         original = p->v[M_ORIGINAL_TIMESTAMP];
     if (!given(sent))
         sent = env->sent_at;
-    has_original = read_time(original, a, &original_ms);
-    if (has_original && read_time(sent, a, &sent_ms))
+    has_original = read_time(original, a, &original_ms) &&
+                   writable(original_ms);
+    if (has_original && read_time(sent, a, &sent_ms) &&
+        writable(env->received_ms - (sent_ms - original_ms)))
         ms = env->received_ms - (sent_ms - original_ms);
     else if (has_original)
         ms = original_ms;

@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -82,6 +83,32 @@ static void a_wrong_clock_is_put_right(void **state)
               MF_STR("2020-01-01T00:00:00.017Z")));
     assert_true(mf_eq(json_text(json_get(v, MF_STR("sentAt")), &arena),
                       MF_STR("2020-01-01T00:00:10.017Z")));
+}
+
+/* Also when the clock is so wrong that the sum has no four-digit year. */
+static void times_stay_in_the_calendar(void **state)
+{
+    static const struct {
+        const char *original, *sent, *want;
+    } rows[] = {
+        { "9999-12-31T23:59:59Z", "0001-01-01", "9999-12-31T23:59:59.000Z" },
+        { "0001-01-01", "9999-12-31", "0001-01-01T00:00:00.000Z" },
+        { "0000-01-01T00:00:00+01:00", "2026-01-12",
+          "2026-01-12T10:01:00.000Z" },
+    };
+    char text[300];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        mf_val v;
+
+        snprintf(text, sizeof text,
+                 "{\"type\":\"page\",\"userId\":\"u\",\"timestamp\":\"%s\","
+                 "\"sentAt\":\"%s\"}",
+                 rows[i].original, rows[i].sent);
+        v = json_get(normalise(text), MF_STR("timestamp"));
+        assert_true(mf_eq(json_text(v, &arena), mf_cstr(rows[i].want)));
+    }
 }
 
 static void a_batch_lends_context_and_time(void **state)
@@ -169,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_event_keeps_its_members_and_gains_the_servers),
         cmocka_unit_test(a_wrong_clock_is_put_right),
+        cmocka_unit_test(times_stay_in_the_calendar),
         cmocka_unit_test(a_batch_lends_context_and_time),
         cmocka_unit_test(forms_that_clients_really_send),
         cmocka_unit_test(faults_name_their_code),

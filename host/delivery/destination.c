@@ -297,8 +297,7 @@ static void settle_part(struct destination *d, struct flight *f, unsigned i)
     struct part *p = &f->parts[i];
 
     if (wants_token(d, f, i)) {
-        p->refused = true;
-        token_refused(d->token, f->token);
+        p->refused = token_refused(d->token, f->token);
         set_aside(d, p, r, 0);
         return;
     }

@@ -275,15 +275,18 @@ uint64_t token_version(const struct token *t)
 
 /* The first time a new one is fetched at once. Where that is refused too, the
  * fault lies elsewhere, and fetching waits longer and longer. */
-void token_refused(struct token *t, uint64_t version)
+bool token_refused(struct token *t, uint64_t version)
 {
+    bool fresh = version == t->version && t->errand == ERRAND_NONE;
+
     if (version != t->version || t->refused)
-        return;
+        return fresh;
     t->refused = true;
-    if (t->refusals++ > 0)
+    if (fresh && t->refusals++ > 0)
         t->again_ms = clock_mono_ms() +
                       backoff_ms(t->refusals - 1, BACKOFF_FIRST_MS,
                                  BACKOFF_LAST_MS, 0, chance64());
+    return fresh;
 }
 
 void token_worked(struct token *t)

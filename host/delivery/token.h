@@ -48,8 +48,11 @@ int64_t token_next_ms(const struct token *t);
 bool token_busy(const struct token *t);
 /* Which one calls made now carry. */
 uint64_t token_version(const struct token *t);
-/* A call that carried this version was answered with 401, or went well. */
-void token_refused(struct token *t, uint64_t version);
+/* A call that carried this version was answered with 401. True if the next
+ * token will be one that is fetched because of it; false if another is there
+ * or under way: what was revoked may be that one too. */
+bool token_refused(struct token *t, uint64_t version);
+/* A call went well. */
 void token_worked(struct token *t);
 /* Why there is none, "" while all is well. */
 const char *token_error(const struct token *t);

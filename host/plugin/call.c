@@ -526,6 +526,15 @@ static void take_token(struct call *c, const struct answer *a)
         c->token = v;
 }
 
+/* The answer to a token request of the host's own. */
+static int32_t judge_token(struct call *c, const struct answer *a)
+{
+    c->retry_after_ms = retry_after(a, c->now);
+    return oauth_judge(c, a->a.status, host_table.answer_json(&a->pub))
+               ? MF_CONTINUE
+               : MF_OK;
+}
+
 static struct answer *answer_copy(struct call *c, const struct call_answer *a)
 {
     struct answer *out = arena_zalloc(&c->in, sizeof *out);
@@ -560,9 +569,8 @@ static void answered(struct call *c, struct request *r,
     c->first_new = c->request_count;
     if (judge && !c->overflowed)
         rc = run(c, STEP_JUDGE, r, a);
-    else if (is_refresh(c) && !c->sub->code &&
-             oauth_judge(c, a->a.status, host_table.answer_json(&a->pub)))
-        rc = MF_CONTINUE;
+    else if (is_refresh(c) && !c->sub->code)
+        rc = judge_token(c, a);
     c->answered = NULL;
     if (c->overflowed)
         return;

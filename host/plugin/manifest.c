@@ -135,9 +135,9 @@ static const struct member test_table[] = {
     { "request", 0, MEMBER_OBJECT, true },
 };
 
-/* Members of `auth` are directives, but for these two. */
+/* Members of `auth` are directives, but for these three. */
 struct raw_auth {
-    const char *scheme, *grant;
+    const char *scheme, *grant, *client_auth;
     mf_val any;
 };
 
@@ -155,6 +155,7 @@ static const struct member oauth2_table[] = {
     VALUE("token_url"),
     VALUE("client_id"),
     VALUE("client_secret"),
+    { "client_auth", AUTH(client_auth), MEMBER_TEXT },
     VALUE("refresh_token"),
     VALUE("scope"),
     VALUE("audience"),
@@ -662,6 +663,10 @@ static int take_auth(struct reader *r, mf_val v, struct manifest *m)
         return reader_fault(r, reader_at(v, "grant"),
                             "`grant` must be client_credentials, "
                             "refresh_token or jwt_bearer");
+    if (raw.client_auth && strcmp(raw.client_auth, "body") != 0 &&
+        strcmp(raw.client_auth, "basic") != 0)
+        return reader_fault(r, reader_at(v, "client_auth"),
+                            "`client_auth` must be body or basic");
     if (raw.grant && check_grant(r, v, raw.grant, m->hosts) != 0)
         return -1;
     m->auth_scheme = scheme->name;

@@ -210,6 +210,20 @@ static const struct {
       "  \"username\": {\"@path\": \"$.settings.apiKey\"}, \"password\": \"\"",
       "\"scheme\": \"oauth2\", \"grant\": \"jwt_bearer\"",
       "a `grant` needs `token_url`" },
+    { "\"scheme\": \"basic\",\n"
+      "  \"username\": {\"@path\": \"$.settings.apiKey\"}, \"password\": \"\"",
+      "\"scheme\": \"oauth2\", \"grant\": \"jwt_bearer\", "
+      "\"token_url\": \"https://api.acme.example/t\"",
+      "the grant jwt_bearer needs `private_key`" },
+    { "\"scheme\": \"basic\",\n"
+      "  \"username\": {\"@path\": \"$.settings.apiKey\"}, \"password\": \"\"",
+      "\"scheme\": \"oauth2\", \"grant\": \"client_credentials\", "
+      "\"client_id\": \"c\", \"token_url\": \"https://evil.example/t\"",
+      "the host of https://evil.example/t is not in `hosts`" },
+    { "\"scheme\": \"basic\",\n"
+      "  \"username\": {\"@path\": \"$.settings.apiKey\"}, \"password\": \"\"",
+      "\"scheme\": \"oauth2\", \"client_auth\": \"header\"",
+      "`client_auth` must be body or basic" },
     { "{\"@path\": \"$.settings.apiKey\"}", "{\"@pat\": \"x\"}",
       "acme.json:9:15: auth: " },
     { "\"type\": \"password\"", "\"type\": \"secret\"",

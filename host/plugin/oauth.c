@@ -329,6 +329,30 @@ static void form_member(struct request *r, mf_val auth, const char *name)
         request_form(r, mf_cstr(name), value);
 }
 
+/* Who asks: in the form, or in a header where the server wants it there (each
+ * escaped first: RFC 6749, 2.3.1). */
+static void add_client(struct request *r, mf_val auth)
+{
+    struct arena *a = &r->call->in;
+    struct buf pair, header;
+
+    if (!mf_eq(member(auth, "client_auth", a), MF_STR("basic"))) {
+        form_member(r, auth, "client_id");
+        form_member(r, auth, "client_secret");
+        return;
+    }
+    buf_init(&pair, TOKENS_BYTES_MAX);
+    buf_init(&header, 2 * TOKENS_BYTES_MAX);
+    form_encode(&pair, member(auth, "client_id", a));
+    buf_char(&pair, ':');
+    form_encode(&pair, member(auth, "client_secret", a));
+    buf_puts(&header, "Basic ");
+    base64_encode(&header, buf_view(&pair));
+    request_header(r, MF_STR("authorization"), buf_view(&header));
+    buf_deinit(&pair);
+    buf_deinit(&header);
+}
+
 static int fill_refresh(struct request *r, mf_val auth)
 {
     struct call *c = r->call;
@@ -339,16 +363,14 @@ static int fill_refresh(struct request *r, mf_val auth)
     if (token.len == 0)
         return refuse(c, "auth has no refresh_token to get a token with");
     request_form(r, MF_STR("refresh_token"), token);
-    form_member(r, auth, "client_id");
-    form_member(r, auth, "client_secret");
+    add_client(r, auth);
     form_member(r, auth, "scope");
     return MF_OK;
 }
 
 static int fill_client(struct request *r, mf_val auth)
 {
-    form_member(r, auth, "client_id");
-    form_member(r, auth, "client_secret");
+    add_client(r, auth);
     form_member(r, auth, "scope");
     form_member(r, auth, "audience");
     return MF_OK;

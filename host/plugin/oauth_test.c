@@ -146,6 +146,38 @@ static void test_client_credentials(void **state)
                              "\"instance_url\":\"https://x\"}")));
 }
 
+static void test_basic(void **state)
+{
+    char grant[512];
+    mf_str got = { NULL, 0 };
+
+    (void)state;
+    snprintf(grant, sizeof grant, "%s,\"client_auth\":\"basic\"",
+             client_grant);
+    begin(grant, "{\"url\":\"" URL "\",\"secret\":\"s:1\"}", NULL);
+    assert_non_null(request);
+    assert_true(mf_eq(request->body,
+                      MF_STR("grant_type=client_credentials&scope=a+b")));
+    for (size_t k = 0; k < request->header_count; k++)
+        if (mf_eq(request->headers[k].name, MF_STR("authorization")))
+            got = request->headers[k].value;
+    assert_true(mf_eq(got, MF_STR("Basic bWU6cyUzQTE="))); /* me:s%3A1 */
+}
+
+/* Retry-After holds for tokens too, whatever the body says. */
+static void test_retry_after(void **state)
+{
+    struct call_header h = { MF_STR("retry-after"), MF_STR("7") };
+    struct call_answer a = { .status = 429, .headers = &h, .header_count = 1,
+                             .body = MF_STR("{\"error\":\"slow_down\"}") };
+
+    (void)state;
+    begin(client_grant, "{\"url\":\"" URL "\",\"secret\":\"s\"}", NULL);
+    call_answer(call, request->id, &a);
+    assert_int_equal(call_result(call, 0)->status, 503);
+    assert_int_equal(call_result(call, 0)->retry_after_ms, 7000);
+}
+
 static void test_refresh(void **state)
 {
     (void)state;
@@ -381,7 +413,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_teardown(f, end)
     const struct CMUnitTest tests[] = {
-        T(test_client_credentials), T(test_refresh), T(test_rotated),
+        T(test_client_credentials), T(test_basic), T(test_refresh),
+        T(test_rotated), T(test_retry_after),
         T(test_jwt), T(test_service_account), T(test_bad_key),
         T(test_wrong_host), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_times), cmocka_unit_test(test_origin),

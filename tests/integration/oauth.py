@@ -10,12 +10,13 @@
 import collections
 import json
 import os
+import signal
 import stat
 import time
 import urllib.parse
 
 from harness import (MESSAGE_ID, Load, Receiver, ReceiverProtocol, arguments,
-                     check, run, say, until)
+                     check, children, role, run, say, until)
 
 SECRET = 'client-secret-of-'
 FIRST = 'first-refresh-token-of-'
@@ -41,6 +42,8 @@ class TokenServer(Receiver):
         self.clients = {n: Client(n) for n in ('one', 'two')}
         self.life = 2
         self.down = False
+        self.silent = False # takes token requests and never answers
+        self.asked = 0
         self.issued = set()
         self.wrong = [] # what no client should have asked
         super().__init__(net)
@@ -93,6 +96,9 @@ class Exchange(ReceiverProtocol):
         server = self.receiver
         if head.split(b' ', 2)[1] == b'/token':
             form = dict(urllib.parse.parse_qsl(body.decode()))
+            server.asked += 1
+            if server.silent:
+                return
             status, answer = server.token(form)
         else:
             status, answer = server.event(head, body)
@@ -103,11 +109,12 @@ class Exchange(ReceiverProtocol):
              (status, len(text), text)).encode())
 
 
-def all_delivered(server, load):
+def all_delivered(host, server, load):
     for name, client in server.clients.items():
         until(lambda c=client: load.acknowledged <= set(c.delivered), 30,
-              lambda c=client, n=name: '%d of %d at %s' %
-              (len(c.delivered), len(load.acknowledged), n))
+              lambda c=client, n=name: '%d missing at %s, %d dead' %
+              (len(load.acknowledged - set(c.delivered)), n,
+               host.destination(n)['dead']))
         twice = [i for i, n in client.delivered.items() if n > 1]
         check(not twice, '%d events came twice at %s' % (len(twice), name))
 
@@ -117,7 +124,7 @@ def under_load(box, host, server):
     until(lambda: all(c.fetches >= 4 for c in server.clients.values()), 30,
           'four tokens for each')
     load.stop()
-    all_delivered(server, load)
+    all_delivered(host, server, load)
     for name, c in server.clients.items():
         took = load.took / server.life
         check(c.fetches <= 2 * took + 2, '%d fetches of %s in %.1f s' %
@@ -140,7 +147,7 @@ def revoked(box, host, server):
                       for n, c in server.clients.items()), 30,
           'new tokens after 401')
     load.stop()
-    all_delivered(server, load)
+    all_delivered(host, server, load)
     for name, c in server.clients.items():
         check(c.fetches == before[name] + 1, '%d fetches of %s after one '
               'revocation' % (c.fetches - before[name], name))
@@ -168,11 +175,44 @@ def outage(box, host, server):
           'events were sent without a token')
     server.down = False
     load.stop()
-    all_delivered(server, load)
+    all_delivered(host, server, load)
     until(lambda: all(host.destination(n)['state'] == 'active'
                       for n in server.clients), 10, 'they are active again')
     say('token server down: %d events waited and arrived' %
         len(load.acknowledged))
+
+
+def killed(host, server):
+    """The worker dies while it fetches: the next one may."""
+    asked = server.asked
+    server.silent = True
+    server.revoke()
+    host.ingest('/v1/track', {'event': 'E', 'userId': 'u', 'messageId': 'k'})
+    until(lambda: server.asked >= asked + 2, 20, 'both tokens are asked for')
+    worker = [p for p in children(host.pid) if role(p) == 'worker oauth-demo']
+    check(len(worker) == 1, 'workers: %s' % worker)
+    server.silent = False
+    os.kill(worker[0], signal.SIGKILL)
+    until(lambda: all('k' in c.delivered for c in server.clients.values()),
+          20, 'delivered by the next worker')
+    check(server.asked == asked + 4, '%d token requests' %
+          (server.asked - asked))
+    say('worker killed while it fetched: the next one did')
+
+
+def reauthorised(box, host, server, configure):
+    """What the operator enters counts, not what came of the old one."""
+    for name, c in server.clients.items():
+        c.refresh = 'second-refresh-token-of-' + name
+    server.revoke()
+    configure('second-refresh-token-of-')
+    outcome = host.hangup()
+    check(outcome['done'] and not outcome['refused'], 'the reload: %s' % outcome)
+    host.ingest('/v1/track', {'event': 'E', 'userId': 'u', 'messageId': 'n'})
+    until(lambda: all('n' in c.delivered for c in server.clients.values()),
+          20, lambda: 'delivered with the new refresh tokens: %s' %
+          host.destination('one')['last_error'])
+    say('authorised anew: the new refresh tokens were used')
 
 
 def helpless(host, server):
@@ -215,20 +255,27 @@ def test(box):
     origin = 'http://127.0.0.1:%d' % server.port
     box.built = os.path.join(os.path.dirname(box.built), 'test-plugins')
     box.install('oauth-demo')
-    box.write_config(box.config({
-        name: {'plugin': 'oauth-demo', 'endpoint': origin,
-               'allow_private': True,
-               'settings': {'clientId': name, 'clientSecret': SECRET + name,
-                            'refreshToken': FIRST + name}}
-        for name in server.clients}))
+
+    def configure(refresh):
+        box.write_config(box.config({
+            name: {'plugin': 'oauth-demo', 'endpoint': origin,
+                   'allow_private': True,
+                   'settings': {'clientId': name,
+                                'clientSecret': SECRET + name,
+                                'refreshToken': refresh + name}}
+            for name in server.clients}))
+
+    configure(FIRST)
     host = box.host()
     host.start()
     under_load(box, host, server)
     revoked(box, host, server)
     outage(box, host, server)
+    killed(host, server)
     dead = helpless(host, server)
     shown = dead + json.dumps(host.status())
     restarted(box, host, server)
+    reauthorised(box, host, server, configure)
     shown += '\n'.join(host.log) + json.dumps(host.status())
     for token in server.issued | {SECRET + 'one', FIRST + 'one'}:
         check(token not in shown, '%s is shown' % token)

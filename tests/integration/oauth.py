@@ -207,7 +207,8 @@ def reauthorised(box, host, server, configure):
     server.revoke()
     configure('second-refresh-token-of-')
     outcome = host.hangup()
-    check(outcome['done'] and not outcome['refused'], 'the reload: %s' % outcome)
+    check(outcome['done'] and not outcome['refused'],
+          'the reload: %s' % outcome)
     host.ingest('/v1/track', {'event': 'E', 'userId': 'u', 'messageId': 'n'})
     until(lambda: all('n' in c.delivered for c in server.clients.values()),
           20, lambda: 'delivered with the new refresh tokens: %s' %

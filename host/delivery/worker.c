@@ -46,6 +46,7 @@ struct worker {
     struct plugin *plugin;
     struct instance *instances[DESTINATIONS_MAX];
     struct destination *destinations[DESTINATIONS_MAX];
+    bool left[DESTINATIONS_MAX]; /* drained, and its lanes given back */
     size_t count;
     char *config; /* what instances point into */
     struct arena config_arena;
@@ -154,22 +155,39 @@ static void on_secrets(void *arg)
     redact_free(old);
 }
 
+static void report_lanes_of(struct worker *w, struct destination *d)
+{
+    for (size_t k = 0; k < destination_lane_count(d); k++) {
+        struct lane *l = destination_lane_at(d, k);
+
+        if (!lane_dirty(l))
+            continue;
+        buf_clear(&w->out);
+        lane_report(l, &w->out);
+        ASSERT(!w->out.full);
+        ipc_send(w->ipc, MSG_LANE_STATE, w->out.data, w->out.len, -1);
+    }
+}
+
 static void report_lanes(struct worker *w)
 {
-    for (size_t i = 0; i < w->count; i++) {
-        struct destination *d = w->destinations[i];
+    for (size_t i = 0; i < w->count; i++)
+        report_lanes_of(w, w->destinations[i]);
+}
 
-        for (size_t k = 0; k < destination_lane_count(d); k++) {
-            struct lane *l = destination_lane_at(d, k);
+/* Gives the lanes back as soon as nothing of the destination is in flight: one
+ * that hangs must not keep its neighbours from the worker that comes next. */
+static void leave(struct worker *w, size_t i)
+{
+    struct destination *d = w->destinations[i];
 
-            if (!lane_dirty(l))
-                continue;
-            buf_clear(&w->out);
-            lane_report(l, &w->out);
-            ASSERT(!w->out.full);
-            ipc_send(w->ipc, MSG_LANE_STATE, w->out.data, w->out.len, -1);
-        }
+    report_lanes_of(w, d);
+    for (size_t k = 0; k < destination_lane_count(d); k++) {
+        uint32_t id = lane_id(destination_lane_at(d, k));
+
+        ipc_send(w->ipc, MSG_LANE_LEFT, &id, sizeof id, -1);
     }
+    w->left[i] = true;
 }
 
 static void report_status(struct worker *w, struct destination *d)
@@ -197,7 +215,8 @@ static void finish(struct worker *w, int code)
     w->exit_code = code;
     report_lanes(w);
     for (size_t i = 0; i < w->count; i++)
-        report_status(w, w->destinations[i]);
+        if (!w->left[i])
+            report_status(w, w->destinations[i]);
     ipc_flush(w->ipc);
     event_base_loopbreak(w->base);
 }
@@ -253,10 +272,14 @@ static void pump(evutil_socket_t fd, short what, void *arg)
         return;
     }
     for (size_t i = 0; i < w->count; i++) {
+        if (w->left[i])
+            continue;
         more |= destination_pump(w->destinations[i], PUMP_BUDGET);
         in_flight += destination_in_flight(w->destinations[i]);
         if (destination_status_changed(w->destinations[i]))
             report_status(w, w->destinations[i]);
+        if (w->draining && destination_in_flight(w->destinations[i]) == 0)
+            leave(w, i);
     }
     report_lanes(w);
     if (w->draining && in_flight == 0) {
@@ -296,7 +319,8 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     (void)what;
     atomic_fetch_add_explicit(&w->slot->beat, 1, memory_order_relaxed);
     for (size_t i = 0; i < w->count; i++) {
-        report_status(w, w->destinations[i]);
+        if (!w->left[i])
+            report_status(w, w->destinations[i]);
         if (w->plugin->manifest->kind == PLUGIN_NATIVE)
             instance_idle(w->instances[i], deadline);
     }

@@ -48,6 +48,7 @@ enum message {
     MSG_PAUSE,          /* u32 0|1, then the destination's name */
     /* from a worker */
     MSG_LANE_STATE,     /* struct msg_lane_state, then pending */
+    MSG_LANE_LEFT,      /* u32 lane: drained, its last state was sent */
     MSG_RETRY,          /* struct msg_retry + error text: put or replace */
     MSG_RETRY_DONE,     /* struct msg_retry_key */
     MSG_DEAD,           /* struct msg_dead + texts */

@@ -6,8 +6,9 @@
  * alone where the plugin is native or `isolate` is set. What the worker should
  * run is a text, the group's spec; when it differs from what the current
  * generation was started with, a coming one is started on the new spec. Only
- * when that is ready does the current one drain; when it has ended, the
- * coming one gets the lanes. One that is refused changes nothing. */
+ * when that is ready does the current one drain; it gives its lanes back one
+ * destination after the other, as nothing of that is in flight any more, and
+ * the coming one gets them. One that is refused changes nothing. */
 #include "supervisor/supervisor.h"
 
 #include "base/clock.h"
@@ -174,6 +175,9 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
         free(why);
         break;
     }
+    case MSG_LANE_LEFT:
+        lane_left(g->s, n, text);
+        break;
     case MSG_LANE_STATE:
     case MSG_RETRY:
     case MSG_RETRY_DONE:
@@ -230,6 +234,7 @@ static void on_ended(void *arg, int status)
     struct generation *n = arg;
     struct group *g = n->group;
     bool was_current = n == g->current, draining = n->draining;
+    bool was_ready = n->ready;
     bool refused = WIFEXITED(status) &&
                    WEXITSTATUS(status) == WORKER_REFUSED;
 
@@ -246,7 +251,8 @@ static void on_ended(void *arg, int status)
         refuse(g, n, why);
     }
     generation_free(n, false);
-    if (was_current && !draining && !refused && !g->s->stopping)
+    if ((was_current || was_ready) && !draining && !refused &&
+        !g->s->stopping)
         crashed(g, status);
     else
         group_settle(g);
@@ -266,18 +272,23 @@ static const char *due_spec(const struct group *g)
     return was_refused(g) ? g->good : g->spec;
 }
 
+static bool runs(const struct generation *n, const char *spec)
+{
+    return n && spec && strcmp(n->spec, spec) == 0;
+}
+
 static bool runs_due(const struct group *g)
 {
-    const char *due = due_spec(g);
-
-    return g->current && due && strcmp(g->current->spec, due) == 0;
+    return runs(g->current, due_spec(g));
 }
 
 struct generation *group_live(const struct group *g)
 {
-    return runs_due(g) && g->current->ready && !g->current->draining
-               ? g->current
-               : NULL;
+    struct generation *n = g->current;
+
+    if (n && n->draining)
+        n = g->coming;
+    return runs(n, due_spec(g)) && n->ready && !n->draining ? n : NULL;
 }
 
 static int share(struct generation *n, struct err *e)
@@ -417,7 +428,7 @@ void group_settle(struct group *g)
     const char *due = due_spec(g);
 
     if (g->coming && (!due || strcmp(g->coming->spec, due) != 0)) {
-        drain(g->coming); /* never had lanes; ends at once */
+        drain(g->coming);
     } else if (g->coming) {
         if (g->coming->ready)
             promote(g);
@@ -437,7 +448,8 @@ bool group_is_settled(const struct group *g)
         return false;
     if (!due_spec(g))
         return !g->current;
-    return group_live(g) || evtimer_pending(g->restart, NULL);
+    return (group_live(g) && group_live(g) == g->current) ||
+           evtimer_pending(g->restart, NULL);
 }
 
 void group_tell(struct group *g, enum message type, const void *bytes,
@@ -445,6 +457,8 @@ void group_tell(struct group *g, enum message type, const void *bytes,
 {
     if (g->current)
         child_send(g->current->child, type, bytes, len, -1);
+    if (g->coming)
+        child_send(g->coming->child, type, bytes, len, -1);
 }
 
 void groups_stop(struct supervisor *s)

@@ -168,13 +168,32 @@ void lanes_offer(struct supervisor *s)
     }
 }
 
+static void release(struct sup_lane *l)
+{
+    l->holder = NULL;
+    buf_clear(&l->waiting); /* the state they belong to will not come */
+}
+
 void lanes_release(struct supervisor *s, const struct generation *n)
 {
     for (struct sup_lane *l = s->lanes; l; l = l->next)
-        if (l->holder == n) {
-            l->holder = NULL;
-            buf_clear(&l->waiting); /* its lane's state will not come */
-        }
+        if (l->holder == n)
+            release(l);
+}
+
+void lane_left(struct supervisor *s, const struct generation *n, mf_str text)
+{
+    struct sup_lane *l;
+    uint32_t id;
+
+    if (text.len != sizeof id)
+        return;
+    memcpy(&id, text.ptr, sizeof id);
+    l = find(s, id);
+    if (!l || l->holder != n)
+        return;
+    release(l);
+    lanes_offer(s);
 }
 
 /* ---- from a worker ---- */

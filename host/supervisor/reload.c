@@ -401,7 +401,13 @@ static void arrange_groups(struct supervisor *s)
     }
     for (struct group *g = s->groups; g; g = g->next)
         if (g->wanted) {
-            set_text(&g->spec, group_spec(s, g));
+            char *spec = group_spec(s, g);
+
+            if (g->spec && strcmp(g->spec, spec) != 0) { /* a new chance */
+                event_del(g->restart);
+                g->restarts.failures = 0;
+            }
+            set_text(&g->spec, spec);
             snprintf(g->hash, sizeof g->hash, "%s",
                      version_find(s, g->plugin)->hash);
         }

@@ -203,7 +203,8 @@ void lanes_detach(struct supervisor *s, struct sup_destination *d);
 /* Gives every lane that nobody holds to the worker that should have it, if
  * that is ready. A lane is never with two workers. */
 void lanes_offer(struct supervisor *s);
-/* The worker has ended: its lanes are free. */
+/* The worker has ended, or will not touch the lane again: it is free. */
+void lane_left(struct supervisor *s, const struct generation *n, mf_str text);
 void lanes_release(struct supervisor *s, const struct generation *n);
 /* Messages of a worker about its lanes. */
 void lanes_message(struct supervisor *s, const struct generation *from,
@@ -223,7 +224,8 @@ void tokens_free(struct supervisor *s);
 struct group *group_find(struct supervisor *s, const char *key, bool make);
 /* Starts, replaces or drains until what runs is what group->spec says. */
 void group_settle(struct group *g);
-/* The worker that is live on what the group should run now, or NULL. */
+/* The worker that is live on what the group should run now, or NULL. While the
+ * one before it drains that is the coming one. */
 struct generation *group_live(const struct group *g);
 /* Is everything as wanted, or given up? */
 bool group_is_settled(const struct group *g);

@@ -243,7 +243,8 @@ class Load:
     or sent again until it is. Each has a messageId of its own."""
 
     def __init__(self, net, host, rate, connections=8, batch=1,
-                 prefix='e', pad=0):
+                 prefix='e', pad=0, limit=None):
+        self.limit = limit # events in all, then it ends by itself
         self.host = host # asked for its address at each connection
         self.rate, self.connections, self.batch = rate, connections, batch
         self.prefix, self.pad = prefix, 'x' * pad
@@ -294,7 +295,8 @@ class Load:
                 wait = due - time.monotonic()
                 if wait > 0:
                     await asyncio.sleep(wait)
-                if self.stopping:
+                if self.stopping or (self.limit is not None and
+                                     self.made >= self.limit):
                     break
                 due += step
                 numbers = range(self.made, self.made + self.batch)
@@ -336,6 +338,10 @@ class Load:
     def stop(self, now=False, timeout=30):
         """now: what is not acknowledged is given up."""
         self.stopping = 'now' if now else True
+        self.end(timeout)
+
+    def end(self, timeout=30):
+        """Waits until its limit is made and acknowledged."""
         for f in self.futures:
             f.result(timeout)
         self.took = time.monotonic() - self.began
@@ -505,6 +511,12 @@ def command_line(pid):
 def role(pid):
     """'ingest ingest', 'worker webhook', ..."""
     return ' '.join(command_line(pid)[2:4])
+
+
+def cpu_seconds(pid):
+    with open('/proc/%d/stat' % pid) as f:
+        fields = f.read().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
 def alive(pid):

@@ -172,8 +172,15 @@ def retries(host, receiver):
 
     hook.mode = Mode(429, times=1, headers='Retry-After: 2\r\n')
     host.ingest('/v1/track', dict(TYPES['track'], messageId='later'))
-    until(lambda: 'later' in hook.delivered, 20, 'delivered after a 429')
+    until(lambda: 'later' in hook.seen, 10, 'the one that gets 429 is sent')
+    until(lambda: host.destination('hook')['waiting_retries'] == 1, 5,
+          'its answer is known')
+    host.ingest('/v1/track', dict(TYPES['track'], messageId='quiet'))
+    until(lambda: {'later', 'quiet'} <= set(hook.delivered), 20,
+          'delivered after a 429')
     first, second = hook.per_id['later']
+    wait = hook.per_id['quiet'][0] - first
+    check(wait > 1.9, 'another event was sent %.2f s after the 429' % wait)
     check(1.9 < second - first < 6,
           'Retry-After: 2 was honoured with %.2f s' % (second - first))
     say('two 503 then delivered; Retry-After: 2 kept with %.2f s' %

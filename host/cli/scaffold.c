@@ -32,10 +32,9 @@
     "    \"user\": {\n"                                                        \
     "      \"label\": \"User\", \"type\": \"string\", \"required\": true,\n"   \
     "      \"description\": \"Whom the event is about.\",\n"                   \
-    "      \"default\": { \"@if\": { \"exists\": { \"@path\": \"$.userId\" }," \
-    "\n"                                                                       \
-    "        \"then\": { \"@path\": \"$.userId\" },\n"                         \
-    "        \"else\": { \"@path\": \"$.anonymousId\" } } }\n"                 \
+    "      \"default\": { \"@if\": { \"exists\": { \"@path\": \"$.userId\" }, " \
+    "\"then\": { \"@path\": \"$.userId\" }, "                                  \
+    "\"else\": { \"@path\": \"$.anonymousId\" } } }\n"                         \
     "    },\n"                                                                 \
     "    \"event\": {\n"                                                       \
     "      \"label\": \"Event\", \"type\": \"string\", \"required\": true,\n"  \
@@ -233,8 +232,10 @@ static const char code[] =
     "    if (mf_status(a) != 200)\n"
     "        return MF_OK;\n"
     "    while (mf_next(c, failed, &it, &key, &one)) {\n"
-    "        int64_t k = mf_integer(c, mf_get(c, one, \"index\"), UINT32_MAX);\n"
-    "        uint32_t event = mf_covered(r, (uint32_t)k);\n"
+    "        int64_t k = mf_integer(c, mf_get(c, one, \"index\"), -1);\n"
+    "        uint32_t event = k < 0 || k >= MF_ALL ? MF_ALL\n"
+    "                                              : mf_covered(r, (uint32_t)k)"
+    ";\n"
     "\n"
     "        if (event != MF_ALL)\n"
     "            mf_result(c, event, MF_INVALID,\n"

@@ -205,11 +205,12 @@ static void put_word(mf_str word, struct buf *b)
 /* Dots between two words stay; one with nothing beside it is escaped. */
 static void put_name(const struct fql_node *n, struct buf *b)
 {
-    const char *p = n->name.ptr, *end = p + n->name.len, *dot;
+    const char *p = n->name.ptr, *end, *dot;
 
     buf_puts(b, fql_root_names[n->root]);
     if (!fql_root_has_path(n->root))
         return;
+    end = p + n->name.len;
     buf_puts(b, n->name.len && *p != '.' ? "." : "\\.");
     for (; p < end; p = dot + 1) {
         bool last;

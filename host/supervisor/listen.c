@@ -95,7 +95,7 @@ static struct listener *open_listener(const struct conf_address *a,
 
 static void tell(struct supervisor *s, const struct listener *l)
 {
-    if (s->ingest)
+    if (s->ingest_ready)
         child_send(s->ingest, MSG_LISTEN, l->bound, strlen(l->bound), l->fd);
 }
 

@@ -494,9 +494,9 @@ void reload_apply(struct supervisor *s, struct config *c, bool force,
     drop_destinations(s, c, o);
     if (old)
         config_free(old);
+    open_lanes(s); /* before ingest takes events of a new source */
     reload_tell_children(s);
     arrange_groups(s);
-    open_lanes(s);
     settle_groups(s);
 }
 
@@ -539,6 +539,7 @@ uint64_t reload_begin(struct supervisor *s, bool force)
         return s->reloads;
     if (s->reloading) {
         s->reload_again = true;
+        s->force_again |= force;
         return s->reloads + 1;
     }
     s->reloads++;
@@ -568,8 +569,10 @@ void reload_check(struct supervisor *s)
                       (unsigned long long)o->id,
                       o->failed ? "refused something" : "done");
     if (s->reload_again) {
-        s->reload_again = false;
+        bool force = s->force_again;
+
+        s->reload_again = s->force_again = false;
         s->reloads++;
-        begin(s, false);
+        begin(s, force);
     }
 }

@@ -158,9 +158,11 @@ static void ingest_message(void *arg, uint32_t type, mf_str text, int fd)
     case MSG_READY:
         s->ingest_ready = true;
         s->ingest_restarts.started_ms = clock_mono_ms();
-        log_info("accepting events");
         if (s->reloads == 0)
             first_reload(s);
+        /* Only now, with the lanes of what it will accept in state.db. */
+        listen_tell_ingest(s);
+        log_info("accepting events");
         break;
     case MSG_REFUSED:
         log_error("ingest: %.*s", (int)text.len, text.ptr);
@@ -246,7 +248,6 @@ static void start_ingest(struct supervisor *s)
         return;
     }
     reload_tell_children(s);
-    listen_tell_ingest(s);
     groups_tell_ingest(s);
 }
 

@@ -168,7 +168,7 @@ struct supervisor {
     uint64_t reloads; /* begun so far */
     uint64_t reloads_ok, reloads_refused;
     struct outcome *reloading; /* NULL: none */
-    bool reload_again, stopping, ingest_drained;
+    bool reload_again, force_again, stopping, ingest_drained;
     int exit_code;
 };
 

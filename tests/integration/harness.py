@@ -243,7 +243,7 @@ class Load:
     or sent again until it is. Each has a messageId of its own."""
 
     def __init__(self, net, host, rate, connections=8, batch=1,
-                 prefix='e', pad=0, limit=None):
+                 prefix='e', pad=0, limit=None, key=WRITE_KEY):
         self.limit = limit # events in all, then it ends by itself
         self.host = host # asked for its address at each connection
         self.rate, self.connections, self.batch = rate, connections, batch
@@ -254,7 +254,7 @@ class Load:
         self.slowest = 0.0                   # answer, seconds
         self.made = 0
         self.stopping = False
-        auth = base64.b64encode((WRITE_KEY + ':').encode()).decode()
+        auth = base64.b64encode((key + ':').encode()).decode()
         self.head = ('POST /v1/%%s HTTP/1.1\r\nHost: t\r\n'
                      'Authorization: Basic %s\r\n'
                      'Content-Type: application/json\r\n'

@@ -8,9 +8,12 @@
  *            single requests, and batches of 100
  *   deliver  events delivered a second to a webhook, one request each,
  *            from first send to last delivery
+ *   map      what choosing, mapping and writing requests cost, without any
+ *            process or network (bench_map.c)
  *
  * All of it shares the machine: the generator's and the receiver's part of
  * the time is in the figures. CPU a role used is read from /proc. */
+#include "cli/bench_map.h"
 #include "cli/commands.h"
 #include "cli/common.h"
 
@@ -548,7 +551,7 @@ static int bench_deliver(struct bench *b, struct err *e)
 
 static const char usage[] =
     "usage: manifold bench [--seconds N] [--connections N] [--plugins DIR] "
-    "[ingest | deliver]\n";
+    "[ingest | deliver | map]\n";
 
 static void remove_dir(const char *dir)
 {
@@ -581,13 +584,15 @@ static int parse(struct bench *b, int argc, char **argv, const char **what)
         { "seconds", 1, NULL, 's' }, { "connections", 1, NULL, 'n' },
         { "plugins", 1, NULL, 'p' }, { NULL, 0, NULL, 0 }
     };
+    static const char *const words[] = { "", "ingest", "deliver", "map",
+                                         NULL };
     uint64_t n;
     int o;
 
     while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (o == '?' || (o != 'p' && !parse_u64(mf_cstr(optarg), &n)))
             return -1;
-        if (o == 's')
+        if (o == 's' && n > 0)
             b->seconds = (double)n;
         else if (o == 'n' && n >= 1 && n <= CONNECTIONS_MAX)
             b->connections = (unsigned)n;
@@ -595,12 +600,14 @@ static int parse(struct bench *b, int argc, char **argv, const char **what)
             return -1;
     }
     *what = optind < argc ? argv[optind++] : "";
-    return optind == argc && b->seconds > 0 ? 0 : -1;
+    if (b->seconds <= 0)
+        b->seconds = strcmp(*what, "map") == 0 ? 2 : 5;
+    return optind == argc && text_among(*what, words) ? 0 : -1;
 }
 
 int cmd_bench(int argc, char **argv)
 {
-    struct bench b = { .connections = 64, .seconds = 5 };
+    struct bench b = { .connections = 64 };
     const char *what;
     struct err e;
     int rc = 0;
@@ -610,6 +617,8 @@ int cmd_bench(int argc, char **argv)
         fputs(usage, stderr);
         return EXIT_USAGE;
     }
+    if (strcmp(what, "map") == 0)
+        return bench_map(b.plugins, b.seconds);
     snprintf(b.dir, sizeof b.dir, "/tmp/manifold-bench-XXXXXX");
     if (!mkdtemp(b.dir) || chmod(b.dir, 0755) != 0) {
         perror("manifold bench");

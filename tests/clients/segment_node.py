@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # segment_node.py - Segment's SDK for Node.js, only its host changed, sends
-# 1,000 events of all six kinds; the receiver holds each exactly once with all
-# its fields. Skipped where Node.js is missing or older than the SDK wants, or
-# the SDK cannot be had.
+# 1,000 events of all six kinds; a file and an HTTP receiver hold each exactly
+# once with all its fields. Skipped where Node.js is missing or older than the
+# SDK wants, or where the SDK cannot be had.
 
 import json
 import os
@@ -13,18 +13,14 @@ import shutil
 import subprocess
 import sys
 
+from kit import (TIMES, TYPES, WRITE_KEY, await_stored, check, differences,
+                 milliseconds, parse, stored_form, until, wrong_times)
+from harness import SKIPPED, arguments, run, say
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, '..', 'integration'))
-
-from harness import (SKIPPED, WRITE_KEY, arguments, check, run, say, until)
-
 COUNT = 1000
-# What the SDK adds by itself, and what the server is documented to decide.
-# Of a page or screen it copies name and category into the properties. The
-# server corrects timestamp for a wrong clock and keeps the original.
-OF_THE_SDK = {'context': {'library'}, 'properties': {'name', 'category'}}
-OF_THE_SERVER = {'originalTimestamp', 'sentAt', 'receivedAt', 'timestamp',
-                 '_metadata'}
+INSTALL_SECONDS = 90
+FRESH_MS = 60000 # what the SDK dates itself is from this test's time
 
 
 def skip(why):
@@ -32,95 +28,139 @@ def skip(why):
     sys.exit(SKIPPED)
 
 
-def node_version():
-    node = shutil.which('node')
-    if not node:
-        skip('there is no node')
-    text = subprocess.run([node, '--version'], capture_output=True, text=True)
-    return [int(n) for n in re.findall(r'\d+', text.stdout)]
+def numbers(text):
+    return [int(n) for n in re.findall(r'\d+', text)]
 
 
 def install(cache):
-    """The SDK under the cache directory; there already, it is taken."""
+    """The SDK as locked, under the cache directory; there already, it is
+    taken."""
     source = os.path.join(HERE, 'segment-node')
-    os.makedirs(cache, exist_ok=True)
-    for name in ('package.json', 'send.js'):
-        shutil.copy(os.path.join(source, name), cache)
     sdk = os.path.join(cache, 'node_modules', '@segment', 'analytics-node',
                        'package.json')
+    if not shutil.which('node') or not shutil.which('npm'):
+        skip('there is no node, or no npm')
+    os.makedirs(cache, exist_ok=True)
+    for name in ('package.json', 'package-lock.json', 'send.js'):
+        shutil.copy(os.path.join(source, name), cache)
     if not os.path.exists(sdk):
-        if not shutil.which('npm'):
-            skip('there is no npm')
-        r = subprocess.run(['npm', 'install', '--no-audit', '--no-fund',
-                            '--no-package-lock'], cwd=cache,
-                           capture_output=True, text=True)
+        try:
+            r = subprocess.run(
+                ['npm', 'ci', '--ignore-scripts', '--no-audit', '--no-fund',
+                 '--fetch-retries=1', '--fetch-timeout=20000'], cwd=cache,
+                capture_output=True, text=True, timeout=INSTALL_SECONDS)
+        except subprocess.TimeoutExpired:
+            skip('the registry does not answer')
         if r.returncode:
             skip('the SDK cannot be installed: ' + r.stderr[-300:])
     with open(sdk) as f:
         wanted = json.load(f)['engines']['node']
-    least = [int(n) for n in re.findall(r'\d+', wanted)]
-    if node_version()[:len(least)] < least:
-        skip('node is %s, the SDK wants %s' % (node_version(), wanted))
+    there = subprocess.run(['node', '--version'], capture_output=True,
+                           text=True).stdout
+    if numbers(there)[:1] < numbers(wanted)[:1]:
+        skip('node is %s, the SDK wants %s' % (there.strip(), wanted))
 
 
-def received(path):
-    if not os.path.exists(path):
-        return []
-    with open(path) as f:
-        return [json.loads(line) for line in f if line.endswith('\n')]
+class Sink:
+    """`manifold sink`: a line for each request."""
+
+    def __init__(self, box):
+        self.path = os.path.join(box.dir, 'received.ndjson')
+        self.process = subprocess.Popen(
+            [box.manifold, 'sink', '--output', self.path, '127.0.0.1:0'],
+            stderr=subprocess.PIPE, text=True)
+        self.url = 'http://%s/' % self.process.stderr.readline().split()[-1]
+
+    def events(self):
+        self.process.terminate()
+        self.process.wait(10)
+        with open(self.path, encoding='utf-8') as f:
+            return [parse(line)['json'] for line in f]
 
 
-def differences(sent, got, path=''):
-    """Where what was sent does not stand in what was received."""
-    if isinstance(sent, dict) and isinstance(got, dict):
-        own = OF_THE_SDK.get(path.lstrip('.'), set())
-        if not path:
-            own = OF_THE_SERVER
-        for k in sent:
-            if k not in own and k not in got:
-                yield '%s.%s is missing' % (path, k)
-        for k in got:
-            if k not in own and k not in sent:
-                yield '%s.%s was not sent' % (path, k)
-        for k in (set(sent) & set(got)) - own:
-            yield from differences(sent[k], got[k], path + '.' + k)
-    elif sent != got or isinstance(sent, bool) != isinstance(got, bool):
-        yield '%s: sent %r, received %r' % (path, sent, got)
-
-
-def test(box):
+def configure(box, sink):
     box.install('file', 'webhook')
-    path = os.path.join(box.out, 'events.ndjson')
-    box.write_config(box.config({'archive': box.file('events.ndjson')}))
-    host = box.host()
-    host.start()
+    every = ' or '.join('type = "%s"' % t for t in TYPES)
+    hook = box.webhook(sink.url)
+    hook['subscriptions'][0]['subscribe'] = every
+    box.write_config(box.config({'archive': box.file('events.ndjson'),
+                                 'hook': hook}))
+
+
+def send(box, host):
+    """Runs the SDK: what was put into it, by the number in its context."""
     r = subprocess.run(
         ['node', 'send.js', 'http://' + host.addresses['ingest'][0],
          WRITE_KEY, str(COUNT)], cwd=box.args.cache, capture_output=True,
         text=True, timeout=120)
     check(r.returncode == 0, 'the SDK ended with %d: %s' %
           (r.returncode, r.stderr[-2000:]))
-    lines = r.stdout.rstrip('\n').split('\n')
-    sent = {e['messageId']: e for e in map(json.loads, lines)}
-    check(len(sent) == COUNT, 'the SDK sent %d events' % len(sent))
-    until(lambda: host.destination('archive')['delivered'] >= COUNT, 30,
-          lambda: 'all are delivered: %s' % host.destination('archive'))
-    events = received(path)
-    ids = [e['messageId'] for e in events]
-    check(len(ids) == len(set(ids)) == COUNT,
-          '%d lines, %d different' % (len(ids), len(set(ids))))
-    wrong = []
-    for e in events:
-        wrong += ['%s %s' % (e['messageId'], d)
-                  for d in differences(sent[e['messageId']], e)]
-        if e['originalTimestamp'] != sent[e['messageId']]['timestamp']:
-            wrong.append('%s originalTimestamp %s' %
-                         (e['messageId'], e['originalTimestamp']))
-    check(not wrong, '%d differences: %s' % (len(wrong), wrong[:10]))
-    kinds = sorted({e['type'] for e in events})
-    check(len(kinds) == 6, 'kinds: %s' % kinds)
-    say('%d events of %s: each exactly once, all fields the same' %
-        (len(events), ', '.join(kinds)))
+    sent = [parse(line) for line in r.stdout.split('\n') if line]
+    check(len(sent) == COUNT, 'the SDK was given %d events' % len(sent))
+    return {e['context']['test']: e for e in sent}
+
+
+def with_additions(event, line):
+    """The event and what the SDK adds to it by itself. Of a page it copies
+    the category into the properties."""
+    out = dict(event)
+    out.setdefault('integrations', {})
+    out.setdefault('messageId', line['messageId'])
+    if 'timestamp' not in out:
+        out['timestamp'] = line['originalTimestamp']
+    if out['type'] == 'page' and 'category' in out:
+        out['properties'] = dict(out['properties'], category=out['category'])
+    out['context'] = dict(
+        out['context'], library=line['context'].get('library'))
+    out['_metadata'] = line.get('_metadata')
+    out['sentAt'] = line['sentAt']
+    return out
+
+
+def faults(event, line):
+    name = line['context'].get('library', {}).get('name')
+    got = {k: v for k, v in line.items() if k not in TIMES}
+    whole = with_additions(event, line)
+    made = milliseconds(line['originalTimestamp'])
+    wrong = list(differences(stored_form(whole), got))
+    wrong += wrong_times(whole, None, line)
+    if name != '@segment/analytics-node':
+        wrong.append('the library is %s' % name)
+    if ('timestamp' not in event and
+            abs(milliseconds(line['receivedAt']) - made) > FRESH_MS):
+        wrong.append('the SDK dated it %s' % line['originalTimestamp'])
+    return wrong
+
+
+def compare(sent, lines, where):
+    keys = [e['context']['test'] for e in lines]
+    ids = {e['messageId'] for e in lines}
+    check(sorted(keys) == sorted(sent) and len(ids) == COUNT,
+          '%s holds %d events, %d different, %d messageIds' %
+          (where, len(keys), len(set(keys)), len(ids)))
+    wrong = ['%d (%s) %s' % (e['context']['test'], e['type'], d)
+             for e in lines for d in faults(sent[e['context']['test']], e)]
+    check(not wrong, '%s: %d differences: %s' %
+          (where, len(wrong), '; '.join(wrong[:10])))
+
+
+def test(box):
+    sink = Sink(box)
+    try:
+        configure(box, sink)
+        host = box.host()
+        host.start()
+        sent = send(box, host)
+        until(lambda: all(host.destination(d)['delivered'] >= COUNT
+                          for d in ('archive', 'hook')), 30,
+              lambda: 'all are delivered: %s' % host.status())
+        compare(sent, await_stored(box, host), 'the file')
+        compare(sent, sink.events(), 'the receiver')
+    finally:
+        sink.process.kill()
+    check({e['type'] for e in sent.values()} == set(TYPES), 'a kind lacks')
+    say('%d events of %d kinds at a file and a receiver: each exactly once, '
+        'all fields the same' % (COUNT, len(TYPES)))
 
 
 if __name__ == '__main__':

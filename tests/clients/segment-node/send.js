@@ -1,5 +1,5 @@
 // Sends events of all six kinds with the real SDK, of which only the host is
-// changed, and prints what it sent: one line of JSON for each event.
+// changed, and prints what was put into it: one line of JSON for each event.
 //
 //   node send.js http://HOST:PORT WRITE_KEY COUNT
 'use strict'
@@ -8,48 +8,77 @@ const { Analytics } = require('@segment/analytics-node')
 const [host, writeKey, count] = process.argv.slice(2)
 const analytics = new Analytics({ host, writeKey, flushAt: 15, flushInterval: 200 })
 
-// Each event carries values that a careless copy would change.
+const chosen = (n, list) => list[n % list.length]
+
+// Values that a careless copy would change.
 const values = (n) => ({
   n,
-  text: 'Zoë 🚀 ñandú 日本語 "quoted" \\ / </script> \t\u2028 e\u0301',
-  big: 9007199254740991,
-  negative: -0.1,
-  tiny: 1.5e-9,
+  text: 'Zoë 🚀 ñandú 日本語 한국어 العربية "quoted" \\ / </script> \t\u2028 \u0000 e\u0301',
+  number: chosen(n, [0, 9007199254740991, -9007199254740991, 1e21, 1.7976931348623157e308, 5e-324, 0.1 + 0.2, 1.5e-9]),
+  long: chosen(n, ['', 'x'.repeat(3000), '🚀'.repeat(500)]),
   yes: true,
   no: false,
   nothing: null,
+  gone: undefined,
+  digits: '0012',
   empty: {},
-  list: [1, 'two', [3, { four: 4 }], null],
-  nested: { a: { b: { c: [{ d: n }] } } },
+  none: [],
+  list: [1, 'two', [3, { four: 4 }, []], null, true],
+  products: [{ sku: `S${n}`, price: 9.99, quantity: 2 }, { sku: 'T', price: 19, quantity: 1 }],
+  nested: { a: { b: { c: [{ d: { e: { f: n } } }] } } },
   'key with spaces': 1,
+  'a.b': 2,
+  $set: { x: 1 },
+  '': 'empty key',
+  'ключ🔑': 'unicode key',
   date: new Date(Date.UTC(2026, 0, 12, 10, 0, 0, n % 1000)),
 })
 
 const who = (n) =>
-  n % 3 === 0
-    ? { userId: `user-${n}` }
-    : n % 3 === 1
-      ? { anonymousId: `anon-${n}` }
-      : { userId: `user-${n}`, anonymousId: `anon-${n}` }
+  chosen(n, [
+    { userId: `user-${n}` },
+    { anonymousId: `anon-${n}` },
+    { userId: `user-${n}`, anonymousId: `anon-${n}` },
+    { userId: `Zoë ${n}@example.com` },
+  ])
+
+const contexts = (n) => ({
+  n,
+  ...chosen(n, [
+    {},
+    { ip: '203.0.113.7', locale: 'en-GB', traits: { plan: 'pro', n }, groupId: `g-${n}` },
+    {
+      app: { name: 'Ünicode', version: '1.2.3', build: '3.0.1.545' },
+      campaign: { name: 'Spring', source: 'newsletter' },
+      device: { id: 'B5372DB0', advertisingId: '7A3CBEA0', adTrackingEnabled: true },
+      os: { name: 'iOS', version: '17.1' },
+      page: { path: '/a', search: '?b=c&d=%20e', url: 'https://example.com/a?b=c&d=%20e#f' },
+      screen: { width: 320, height: 568, density: 2 },
+      userAgent: 'Mozilla/5.0 (X11; Linux)',
+      timezone: 'Europe/Amsterdam',
+      custom: [{ deep: [null, {}] }],
+    },
+  ]),
+})
 
 const common = (n) => ({
-  ...who(n),
-  messageId: `sdk-${n}`,
-  timestamp: new Date(Date.UTC(2026, 5, 1, 12, 0, 0, n % 1000)),
-  context: { ip: '203.0.113.7', locale: 'en-GB', traits: { plan: 'pro', n }, groupId: `g-${n}` },
-  integrations: n % 2 ? { All: true } : { Nothing: { option: n } },
+  ...(n % 5 ? { timestamp: new Date(Date.UTC(2026, 5, 1, 12, 0, 0, n % 1000)) } : {}),
+  context: contexts(n),
+  ...chosen(n, [
+    {},
+    { integrations: {} },
+    { integrations: { All: true, 'Google Analytics 4': false } },
+    { integrations: { All: true, Amplitude: { session_id: 1780000000000 + n } } },
+  ]),
 })
 
 const kinds = [
-  (n) => ['track', { ...common(n), event: `Event ${n % 7}`, properties: values(n) }],
-  (n) => ['identify', { ...common(n), traits: { email: `u${n}@example.com`, ...values(n) } }],
-  (n) => ['page', { ...common(n), name: 'Home', category: 'Docs', properties: values(n) }],
-  (n) => ['screen', { ...common(n), name: 'Main', category: 'App', properties: values(n) }],
-  (n) => ['group', { ...common(n), groupId: `group-${n}`, traits: values(n) }],
-  (n) => {
-    const { messageId, timestamp, context, integrations } = common(n)
-    return ['alias', { userId: `user-${n}`, previousId: `old-${n}`, messageId, timestamp, context, integrations }]
-  },
+  (n) => ['track', { ...who(n), ...common(n), event: chosen(n, ['Order Completed', 'Zoë 🚀', ' padded ', '"']), properties: values(n) }],
+  (n) => ['identify', { ...who(n), ...common(n), traits: { email: `u${n}@example.com`, ...values(n) } }],
+  (n) => ['page', { ...who(n), ...common(n), ...(n % 2 ? { category: 'Docs' } : {}), name: 'Home', properties: values(n) }],
+  (n) => ['screen', { ...who(n), ...common(n), name: 'Main', category: 'App', properties: values(n) }],
+  (n) => ['group', { ...who(n), ...common(n), groupId: `group-${n}`, traits: values(n) }],
+  (n) => ['alias', { ...common(n), userId: `user-${n}`, previousId: `old-${n}` }],
 ]
 
 async function main() {
@@ -59,12 +88,14 @@ async function main() {
     console.error(e)
   })
   for (let n = 0; n < Number(count); n++) {
-    const [type, params] = kinds[n % kinds.length](n)
+    const [type, params] = kinds[n % kinds.length](Math.floor(n / kinds.length))
+    params.context.test = n
+    if (n % 4) params.messageId = `chosen-${n}` // else the SDK makes one
+    console.log(JSON.stringify({ type, ...params })) // the SDK adds to it
     analytics[type](params)
-    console.log(JSON.stringify({ type, ...params }))
   }
   await analytics.closeAndFlush()
-  process.exit(failed ? 1 : 0)
+  process.exitCode = failed ? 1 : 0
 }
 
 main()

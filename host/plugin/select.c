@@ -119,6 +119,7 @@ enum select_reason instance_select(const struct instance *i, mf_val event,
                                    struct arena *scratch)
 {
     struct outline o = outline_of(event);
+    struct fql_view view;
 
     *n = 0;
     if (!consented(i, o.context, scratch))
@@ -127,12 +128,14 @@ enum select_reason instance_select(const struct instance *i, mf_val event,
         return SELECT_INTEGRATIONS;
     if (bundled(i, o.metadata, scratch))
         return SELECT_BUNDLED;
-    if (i->filter && !fql_match(i->filter, event, scratch))
+    fql_view_init(&view, event);
+    if (i->filter && fql_eval_view(i->filter, &view, scratch) != FQL_YES)
         return SELECT_FILTER;
     for (size_t k = 0; k < i->sub_count; k++) {
         const struct subscription *s = &i->subs[k];
 
-        if (s->enabled && s->trigger && fql_match(s->trigger, event, scratch))
+        if (s->enabled && s->trigger &&
+            fql_eval_view(s->trigger, &view, scratch) == FQL_YES)
             subs[(*n)++] = (uint8_t)k;
     }
     return *n ? SELECT_MATCHED : SELECT_NO_MATCH;

@@ -276,27 +276,6 @@ const char *json_string_end(const char *p, const char *end)
     return end;
 }
 
-static const char *container_end(const char *p, const char *end)
-{
-    unsigned depth = 0;
-
-    for (;;) {
-        p = scan_structure(p, end);
-        if (p >= end)
-            return end;
-        if (*p == '"') {
-            p = json_string_end(p, end);
-        } else if (*p == '{' || *p == '[') {
-            depth++;
-            p++;
-        } else {
-            p++;
-            if (--depth == 0)
-                return p;
-        }
-    }
-}
-
 /* The value at p, which has no white space before it. */
 mf_val json_value_at(const char *p, const char *end)
 {
@@ -312,11 +291,11 @@ mf_val json_value_at(const char *p, const char *end)
         break;
     case '{':
         type = MF_OBJECT;
-        q = container_end(p, end);
+        q = scan_container(p, end);
         break;
     case '[':
         type = MF_ARRAY;
-        q = container_end(p, end);
+        q = scan_container(p, end);
         break;
     case 't': case 'f':
         type = MF_BOOL;

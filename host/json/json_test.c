@@ -62,6 +62,30 @@ static void walks(void **state)
     assert_int_equal(json_at(json_get(v, MF_STR("a")), 3).type, MF_ABSENT);
 }
 
+/* The search for an end goes in blocks of 64 bytes: quotes, backslashes and
+ * brackets stand at every place of one, and over the edge of one. */
+static void containers_end_where_they_end(void **state)
+{
+    static const char *const insides[] = {
+        "\"\\\\\"", "\"\\\"]}\"", "\"\\\\\\\\\\\"[{\"", "[[{}],\"}\"]",
+        "{\"]\":\"\\\\\"}", "\"[\",\"\\u005b\\\\\"", "[{\"a\":[{}]}]",
+    };
+    char text[400];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(insides); i++)
+        for (int pad = 0; pad < 140; pad++) {
+            int n = snprintf(text, sizeof text, "[[\"%*s\",%s,\"\"],7]", pad,
+                             "", insides[i]);
+            mf_val v = parse(text), inner = json_at(v, 0);
+
+            assert_int_equal(v.len, n);
+            assert_int_equal(inner.len, n - 4);
+            assert_int_equal(json_at(inner, json_count(inner) - 1).len, 2);
+            assert_true(json_number(json_at(v, 1), 0) == 7);
+        }
+}
+
 static void strings_unescape(void **state)
 {
     mf_val v = parse("\"\\u00e9\\ud83d\\ude80\\n\\/\\ud800x\"");
@@ -220,6 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(faults_say_where),
         cmocka_unit_test(walks),
+        cmocka_unit_test(containers_end_where_they_end),
         cmocka_unit_test(strings_unescape),
         cmocka_unit_test(integers_are_exact),
         cmocka_unit_test(equality_is_by_value),

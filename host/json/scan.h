@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * scan.h - the three searches that reading JSON consists of, sixteen bytes at
- * a time where the processor has SSE2 (all of x86-64), else one by one.
+ * scan.h - the searches that reading JSON consists of, sixteen bytes at a time
+ * and more where the processor has SSE2 (all of x86-64), else one by one.
  *
  * Nothing at or past `end` is read. */
 #ifndef JSON_SCAN_H
@@ -65,25 +65,108 @@ static inline const char *scan_plain(const char *p, const char *end)
     return p;
 }
 
-/* The next '"', or bracket of either kind. */
-static inline const char *scan_structure(const char *p, const char *end)
-{
 #ifdef __SSE2__
-    for (; end - p >= 16; p += 16) {
-        __m128i v = scan_load(p);
-        __m128i folded = _mm_or_si128(v, _mm_set1_epi8(0x20));
-        int hit = _mm_movemask_epi8(_mm_or_si128(
-            scan_is(v, '"'),
-            _mm_or_si128(scan_is(folded, '{'), scan_is(folded, '}'))));
 
-        if (hit)
-            return p + __builtin_ctz((unsigned)hit);
+#define SCAN_BLOCK 64
+
+/* One bit for each byte of a block. */
+struct scan_bits {
+    uint64_t quotes, escapes, opens, closes;
+};
+
+static inline struct scan_bits scan_block(const char *p)
+{
+    struct scan_bits b = { 0, 0, 0, 0 };
+
+    for (int i = 0; i < SCAN_BLOCK; i += 16) {
+        __m128i v = scan_load(p + i);
+        /* '[' and ']' differ from '{' and '}' in this bit alone. */
+        __m128i folded = _mm_or_si128(v, _mm_set1_epi8(0x20));
+
+        b.quotes |= (uint64_t)_mm_movemask_epi8(scan_is(v, '"')) << i;
+        b.escapes |= (uint64_t)_mm_movemask_epi8(scan_is(v, '\\')) << i;
+        b.opens |= (uint64_t)_mm_movemask_epi8(scan_is(folded, '{')) << i;
+        b.closes |= (uint64_t)_mm_movemask_epi8(scan_is(folded, '}')) << i;
     }
-#endif
-    while (p < end && *p != '"' && *p != '{' && *p != '}' && *p != '[' &&
-           *p != ']')
-        p++;
-    return p;
+    return b;
 }
+
+/* Those bytes that a backslash before them escapes. *carry: the last byte was
+ * a backslash that escapes the first of the next block. */
+static inline uint64_t scan_escaped(uint64_t backslashes, uint64_t *carry)
+{
+    uint64_t escaped = *carry, bit;
+
+    *carry = 0;
+    for (backslashes &= ~escaped; backslashes; backslashes &= backslashes - 1) {
+        bit = backslashes & -backslashes;
+        *carry = bit >> (SCAN_BLOCK - 1);
+        escaped |= bit << 1;
+        backslashes &= ~(bit << 1);
+    }
+    return escaped;
+}
+
+/* Each bit becomes the parity of those up to it: what is inside a string. */
+static inline uint64_t scan_parity(uint64_t bits)
+{
+    for (int i = 1; i < SCAN_BLOCK; i *= 2)
+        bits ^= bits << i;
+    return bits;
+}
+
+/* p is at the opening bracket; returns the place after the closing one. */
+static inline const char *scan_container(const char *p, const char *end)
+{
+    uint64_t carry = 0, inside = 0, hits, strings;
+    unsigned depth = 0;
+
+    while (p < end) {
+        char last[SCAN_BLOCK] = "";
+        bool whole = end - p >= SCAN_BLOCK;
+        struct scan_bits b;
+
+        if (!whole)
+            memcpy(last, p, (size_t)(end - p));
+        b = scan_block(whole ? p : last);
+        if (b.escapes | carry)
+            b.quotes &= ~scan_escaped(b.escapes, &carry);
+        strings = scan_parity(b.quotes) ^ inside;
+        inside = 0 - (strings >> (SCAN_BLOCK - 1));
+        for (hits = (b.opens | b.closes) & ~strings; hits; hits &= hits - 1) {
+            if (b.opens & hits & -hits)
+                depth++;
+            else if (--depth == 0)
+                return p + __builtin_ctzll(hits) + 1;
+        }
+        if (!whole)
+            break;
+        p += SCAN_BLOCK;
+    }
+    return end;
+}
+
+#else
+
+/* p is at the opening bracket; returns the place after the closing one. */
+static inline const char *scan_container(const char *p, const char *end)
+{
+    unsigned depth = 0;
+
+    for (; p < end; p++) {
+        if (*p == '"') {
+            for (p++; p < end && *p != '"'; p++)
+                p += *p == '\\';
+        } else if (*p == '{' || *p == '[') {
+            depth++;
+        } else if (*p == '}' || *p == ']') {
+            if (--depth == 0)
+                return p + 1;
+        }
+    }
+    return end;
+}
+
+#endif
 
 #endif

@@ -74,21 +74,28 @@ struct scan_bits {
     uint64_t quotes, escapes, opens, closes;
 };
 
+static inline uint64_t scan_where(__m128i v[4], char c)
+{
+    uint64_t a = (uint32_t)_mm_movemask_epi8(scan_is(v[0], c));
+    uint64_t b = (uint32_t)_mm_movemask_epi8(scan_is(v[1], c));
+    uint64_t d = (uint32_t)_mm_movemask_epi8(scan_is(v[2], c));
+    uint64_t e = (uint32_t)_mm_movemask_epi8(scan_is(v[3], c));
+
+    return a | b << 16 | d << 32 | e << 48;
+}
+
 static inline struct scan_bits scan_block(const char *p)
 {
-    struct scan_bits b = { 0, 0, 0, 0 };
+    __m128i v[4] = { scan_load(p), scan_load(p + 16), scan_load(p + 32),
+                     scan_load(p + 48) };
+    /* '[' and ']' differ from '{' and '}' in this bit alone. */
+    __m128i bit = _mm_set1_epi8(0x20);
+    __m128i folded[4] = { _mm_or_si128(v[0], bit), _mm_or_si128(v[1], bit),
+                          _mm_or_si128(v[2], bit), _mm_or_si128(v[3], bit) };
 
-    for (int i = 0; i < SCAN_BLOCK; i += 16) {
-        __m128i v = scan_load(p + i);
-        /* '[' and ']' differ from '{' and '}' in this bit alone. */
-        __m128i folded = _mm_or_si128(v, _mm_set1_epi8(0x20));
-
-        b.quotes |= (uint64_t)_mm_movemask_epi8(scan_is(v, '"')) << i;
-        b.escapes |= (uint64_t)_mm_movemask_epi8(scan_is(v, '\\')) << i;
-        b.opens |= (uint64_t)_mm_movemask_epi8(scan_is(folded, '{')) << i;
-        b.closes |= (uint64_t)_mm_movemask_epi8(scan_is(folded, '}')) << i;
-    }
-    return b;
+    return (struct scan_bits){ scan_where(v, '"'), scan_where(v, '\\'),
+                               scan_where(folded, '{'),
+                               scan_where(folded, '}') };
 }
 
 /* Those bytes that a backslash before them escapes. *carry: the last byte was
@@ -110,9 +117,12 @@ static inline uint64_t scan_escaped(uint64_t backslashes, uint64_t *carry)
 /* Each bit becomes the parity of those up to it: what is inside a string. */
 static inline uint64_t scan_parity(uint64_t bits)
 {
-    for (int i = 1; i < SCAN_BLOCK; i *= 2)
-        bits ^= bits << i;
-    return bits;
+    bits ^= bits << 1;
+    bits ^= bits << 2;
+    bits ^= bits << 4;
+    bits ^= bits << 8;
+    bits ^= bits << 16;
+    return bits ^ bits << 32;
 }
 
 /* p is at the opening bracket; returns the place after the closing one. */

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "delivery/backoff.h"
 #include "delivery/retries.h"
+#include "delivery/suspects.h"
 #include "delivery/token.h"
 
 #include <stdlib.h>
@@ -47,6 +48,7 @@ struct destination {
     struct instance *instance;
     struct transport *transport;
     struct slot *slot;
+    const struct suspects *suspects; /* NULL: none */
     struct reports reports;
     unsigned concurrency;
     int64_t ttl_ms, batch_wait_ms;
@@ -359,20 +361,24 @@ static void land(struct flight *f)
 
 /* ---- flying ---- */
 
-static void mark(struct destination *d, enum slot_phase phase,
-                 const struct part *p)
+/* The flight is in the plugin's hands. */
+static void mark(struct flight *f, enum slot_phase phase, int64_t limit_ms)
 {
-    struct slot *s = d->slot;
+    uint64_t from = UINT64_MAX, to = 0;
 
-    if (!s)
-        return;
-    atomic_store_explicit(&s->lane, p ? lane_id(p->ev->lane) : 0,
-                          memory_order_relaxed);
-    atomic_store_explicit(&s->seq, p ? p->ev->at.seq : 0,
-                          memory_order_relaxed);
-    atomic_store_explicit(&s->entered_ms, clock_mono_ms(),
-                          memory_order_relaxed);
-    atomic_store_explicit(&s->phase, (uint32_t)phase, memory_order_release);
+    for (unsigned i = 0; i < f->count; i++) {
+        uint64_t seq = f->parts[i].ev->at.seq;
+
+        from = seq < from ? seq : from;
+        to = seq > to ? seq : to;
+    }
+    slot_mark(f->d->slot, phase, lane_id(f->parts[0].ev->lane), from, to,
+              limit_ms);
+}
+
+static void unmark(struct destination *d)
+{
+    slot_mark(d->slot, PHASE_HOST, 0, 0, 0, 0);
 }
 
 static void count_class(struct destination *d, const struct call_answer *a)
@@ -410,9 +416,9 @@ static void on_answer(void *arg, uint32_t id, const struct call_answer *a,
     d->deliveries++;
     count_class(d, a);
     keep_answer(f, a, why);
-    mark(d, PHASE_JUDGE, &f->parts[0]);
+    mark(f, PHASE_JUDGE, 0);
     call_answer(f->call, id, a);
-    mark(d, PHASE_HOST, NULL);
+    unmark(d);
     send_queued(f);
 }
 
@@ -448,7 +454,8 @@ static void launch(struct flight *f)
     f->probe = is_probing(d);
     ring_add(&d->flying, f);
     d->flying_count++;
-    mark(d, native ? PHASE_DELIVER : PHASE_PERFORM, &f->parts[0]);
+    mark(f, native ? PHASE_DELIVER : PHASE_PERFORM,
+         native ? d->transport_options.timeout_ms + PLUGIN_GRACE_MS : 0);
     if (native) {
         int64_t began = clock_mono_ns();
 
@@ -458,7 +465,7 @@ static void launch(struct flight *f)
     } else {
         call_start(f->call);
     }
-    mark(d, PHASE_HOST, NULL);
+    unmark(d);
     send_queued(f);
 }
 
@@ -541,6 +548,12 @@ static bool flush_batches(struct destination *d, int64_t now_ms)
 
 /* ---- taking ---- */
 
+static void mark_event(struct destination *d, const struct lane_event *ev)
+{
+    slot_mark(d->slot, PHASE_MAP, lane_id(ev->lane), ev->at.seq, ev->at.seq,
+              0);
+}
+
 /* Maps one part and sends it off, alone or in a batch. */
 static void start_part(struct destination *d, struct part *p, mf_str event)
 {
@@ -551,12 +564,14 @@ static void start_part(struct destination *d, struct part *p, mf_str event)
     struct err e;
 
     arena_reset(&d->map_arena);
+    mark_event(d, p->ev);
     payload = instance_map(d->instance, sub, root, batch, &d->map_arena, &e);
+    unmark(d);
     if (payload.type == MF_ABSENT) {
         bury(d, p, DEAD_MAPPING, MF_INVALID, mf_cstr(e.text), NULL, event);
         return;
     }
-    if (batch) {
+    if (batch && !suspects_alone(d->suspects, p->ev->at.seq)) {
         mf_str key = instance_batch_key(d->instance, sub, payload,
                                         &d->map_arena);
 
@@ -570,15 +585,34 @@ static void start_part(struct destination *d, struct part *p, mf_str event)
     launch(f);
 }
 
+/* An event that two workers died over is not shown to a third. */
+static bool bury_poison(struct destination *d, struct part *p, mf_str event)
+{
+    mf_str why = suspects_why(d->suspects, lane_id(p->ev->lane),
+                              p->ev->at.seq);
+
+    if (why.len)
+        bury(d, p, DEAD_PLUGIN, 0, why, NULL, event);
+    return why.len > 0;
+}
+
 static void start_event(struct destination *d, struct lane_event *ev,
                         const struct journal_record *r)
 {
+    struct part whole = { .ev = ev, .subscription = UINT32_MAX };
     uint8_t subs[SUBSCRIPTIONS_MAX];
     size_t n = 0;
 
+    if (suspects_why(d->suspects, lane_id(ev->lane), ev->at.seq).len) {
+        lane_begin(ev, 1);
+        bury_poison(d, &whole, r->payload);
+        return;
+    }
     arena_reset(&d->map_arena);
+    mark_event(d, ev);
     instance_select(d->instance, json_root(r->payload), subs, &n,
                     &d->map_arena);
+    unmark(d);
     lane_begin(ev, (unsigned)n);
     for (size_t i = 0; i < n; i++) {
         struct part p = { .ev = ev, .subscription = subs[i],
@@ -612,6 +646,8 @@ static void start_retry(struct destination *d)
     }
     if (p.ev->received_ms == 0)
         p.ev->received_ms = r.received_ms;
+    if (bury_poison(d, &p, r.payload))
+        return;
     start_part(d, &p, r.payload);
 }
 
@@ -824,6 +860,11 @@ void destination_free(struct destination *d)
 const char *destination_name(const struct destination *d)
 {
     return d->name;
+}
+
+void destination_suspect(struct destination *d, const struct suspects *s)
+{
+    d->suspects = s;
 }
 
 void destination_add_lane(struct destination *d, struct lane *l)

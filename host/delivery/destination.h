@@ -24,6 +24,7 @@
 #define PROBE_FIRST_MS     500    /* before a probe, at the least */
 #define PROBE_LAST_MS      60000  /* between probes, at the most */
 #define HOLD_MAX_MS        300000 /* of quiet that a Retry-After can ask for */
+#define PLUGIN_GRACE_MS    10000  /* for native code beyond its own deadline */
 #define DEAD_EVENT_BYTES   65536  /* of an event kept in a dead letter */
 #define DEAD_EXCHANGE_BYTES 16384 /* of its last request and answer each */
 
@@ -59,6 +60,9 @@ struct destination *destination_new(struct instance *i,
 void destination_free(struct destination *d); /* and its lanes */
 const char *destination_name(const struct destination *d);
 
+/* Borrowed; it may change between calls. */
+struct suspects;
+void destination_suspect(struct destination *d, const struct suspects *s);
 /* Takes the lane over. */
 void destination_add_lane(struct destination *d, struct lane *l);
 struct lane *destination_lane(struct destination *d, uint32_t id);

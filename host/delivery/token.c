@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "delivery/backoff.h"
 #include "delivery/destination.h"
+#include "delivery/suspects.h"
 #include "json/json.h"
 #include "plugin/oauth.h"
 
@@ -101,14 +102,7 @@ static uint64_t chance64(void)
 
 static void mark(struct token *t, enum slot_phase phase)
 {
-    if (!t->slot)
-        return;
-    atomic_store_explicit(&t->slot->lane, 0, memory_order_relaxed);
-    atomic_store_explicit(&t->slot->seq, 0, memory_order_relaxed);
-    atomic_store_explicit(&t->slot->entered_ms, clock_mono_ms(),
-                          memory_order_relaxed);
-    atomic_store_explicit(&t->slot->phase, (uint32_t)phase,
-                          memory_order_release);
+    slot_mark(t->slot, phase, 0, 0, 0, 0);
 }
 
 /* The lease goes back, and it is tried again later; what trying alone will

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/redact.h"
 #include "delivery/destination.h"
+#include "delivery/suspects.h"
 #include "delivery/token.h"
 #include "ipc/jail.h"
 #include "ipc/ipc.h"
@@ -51,6 +52,7 @@ struct worker {
     char *config; /* what instances point into */
     struct arena config_arena;
     struct redact *secrets;
+    struct suspects suspects;
     struct buf out;
     bool draining, ended;
     int exit_code;
@@ -380,6 +382,7 @@ static int add_destination(struct worker *w, mf_val o, struct arena *a,
     w->destinations[w->count] = destination_new(i, &d, w->transport, w->slot,
                                                 &reports);
     destination_on_settled(w->destinations[w->count], on_settled, w);
+    destination_suspect(w->destinations[w->count], &w->suspects);
     w->count++;
     return 0;
 }
@@ -531,6 +534,10 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
             destination_pause(d, text.ptr[0] != 0);
         pump_soon(w);
         break;
+    case MSG_CAREFUL:
+    case MSG_POISON:
+        suspects_message(&w->suspects, type, text);
+        break;
     case MSG_TOKEN:
     case MSG_TOKEN_LEASE:
         on_token(w, type, text);
@@ -596,6 +603,7 @@ static void tear_down(struct worker *w)
     buf_deinit(&w->out);
     log_redact(NULL);
     redact_free(w->secrets);
+    suspects_deinit(&w->suspects);
     arena_deinit(&w->config_arena);
     free(w->config);
     curl_global_cleanup();

@@ -46,6 +46,8 @@ enum message {
     MSG_WORKER_CONFIG,  /* JSON: destinations, settings included */
     MSG_LANE,           /* struct msg_lane, then pending, then retries */
     MSG_PAUSE,          /* u32 0|1, then the destination's name */
+    MSG_CAREFUL,        /* struct msg_careful: events to be tried alone */
+    MSG_POISON,         /* struct msg_poison + text: one not to be tried */
     /* from a worker */
     MSG_LANE_STATE,     /* struct msg_lane_state, then pending */
     MSG_LANE_LEFT,      /* u32 lane: drained, its last state was sent */
@@ -95,6 +97,18 @@ struct msg_lane_state {
     struct journal_pos next;
     struct counters counters;
     /* struct journal_pos pending[] */
+};
+
+/* A worker died over a batch of events in this range of numbers: which of them
+ * did it is found by trying each alone. */
+struct msg_careful {
+    uint64_t from, to;
+};
+
+struct msg_poison {
+    uint32_t lane, why_len;
+    uint64_t seq;
+    /* text: why it is a dead letter */
 };
 
 struct msg_retry_key {
@@ -169,12 +183,15 @@ struct slot {
     _Atomic uint32_t phase;  /* enum slot_phase */
     _Atomic uint32_t lane;   /* of the event in hand */
     _Atomic uint64_t seq;    /* of the event in hand, 0: none */
+    _Atomic uint64_t last;   /* of several in hand the highest, else as seq */
     _Atomic uint64_t beat;   /* turns of the loop */
     _Atomic int64_t entered_ms; /* into the plugin; monotonic */
+    _Atomic int64_t limit_ms;   /* how long it may stay there, 0: the default */
 };
 
 enum slot_phase {
     PHASE_HOST,
+    PHASE_MAP,    /* choosing and mapping: the host's code, an event's data */
     PHASE_CREATE,
     PHASE_PERFORM,
     PHASE_JUDGE,

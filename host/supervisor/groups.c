@@ -242,6 +242,12 @@ static void on_ended(void *arg, int status)
         g->current = NULL;
     else
         g->coming = NULL;
+    if (status != 0 && !refused) {
+        char how[64];
+
+        child_status_text(status, how, sizeof how);
+        poison_note(g, n, n->hung ? "hanging" : how);
+    }
     if (!was_current && !refused && !draining && !n->ready) {
         char text[64], why[128];
 
@@ -339,6 +345,7 @@ static struct generation *generation_start(struct group *g, struct err *e)
     n->timer = evtimer_new(s->base, on_timer, n);
     set_timer(n, READY_WITHIN_MS);
     child_send(n->child, MSG_WORKER_CONFIG, n->spec, strlen(n->spec), -1);
+    poison_tell(g, n);
     return n;
 fail:
     if (plugin_fd >= 0)

@@ -406,6 +406,7 @@ static void arrange_groups(struct supervisor *s)
             if (g->spec && strcmp(g->spec, spec) != 0) { /* a new chance */
                 event_del(g->restart);
                 g->restarts.failures = 0;
+                poison_forget(g);
             }
             set_text(&g->spec, spec);
             snprintf(g->hash, sizeof g->hash, "%s",

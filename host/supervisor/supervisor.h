@@ -11,6 +11,7 @@
  * listen.c       the sockets
  * versions.c     which plugins there are, in which version
  * groups.c       worker processes and their generations
+ * poison.c       events that workers die over
  * lanes.c        cursors and what workers report
  * tokens.c       access tokens, and who may fetch one
  * reload.c       from a configuration to the changes it means
@@ -34,6 +35,9 @@
 #define COMMIT_EVERY_MS  50    /* how old a change may be before state.db has it */
 #define READY_WITHIN_MS  20000 /* a worker that is not by then is refused */
 #define DRAIN_WITHIN_MS  15000 /* for a generation that is replaced */
+#define PLUGIN_WITHIN_MS 10000 /* for one call of plugin code */
+#define STRIKES_OUT      2     /* deaths over an event that make it dead */
+#define STRIKES_MAX      64    /* events of a group that are remembered */
 #define SECOND_LOOK_MS  2500  /* after a refused file that had just changed */
 #define OUTCOMES_KEPT    32    /* reloads whose outcome can be asked for */
 
@@ -88,8 +92,17 @@ struct generation {
     char *spec;       /* of the group, when it was started */
     char hash[IMAGE_HASH_TEXT];
     bool ready, draining;
+    bool hung;        /* killed because the plugin did not come back */
     struct event *timer; /* ready or drained by then */
     struct group *group;
+};
+
+/* How often workers of a group died over one event. */
+struct strike {
+    uint32_t lane;
+    unsigned count;
+    uint64_t seq; /* 0: free */
+    char why[320];
 };
 
 struct group {
@@ -103,6 +116,10 @@ struct group {
     char good_hash[IMAGE_HASH_TEXT]; /* again while `spec` is refused */
     struct generation *current, *coming;
     struct restarts restarts;
+    struct strike strikes[STRIKES_MAX];
+    unsigned next_strike;
+    struct msg_careful careful;
+    uint64_t delivered_at_out; /* when the last event became a dead letter */
     struct event *restart;
     struct supervisor *s;
     bool wanted;   /* by the configuration */
@@ -235,6 +252,16 @@ void groups_stop(struct supervisor *s); /* drains all */
 bool groups_running(const struct supervisor *s);
 void groups_tell_ingest(struct supervisor *s);
 void groups_free(struct supervisor *s);
+
+/* ---- poison.c ---- */
+/* A worker of the group has died, `how`: counts it against what it had in
+ * hand, if that was an event. */
+void poison_note(struct group *g, const struct generation *n, const char *how);
+void poison_forget(struct group *g); /* for another version or settings */
+/* Before it gets lanes. */
+void poison_tell(struct group *g, struct generation *to);
+/* Kills workers whose plugin does not come back. */
+void groups_watch(struct supervisor *s);
 
 /* ---- reload.c ---- */
 /* The number under which the outcome can be asked for. One at a time; more

@@ -27,6 +27,7 @@ function(_manifold_plugin_external target)
 endfunction()
 set(MANIFOLD_PLUGIN_EXTERNAL ON)
 manifold_plugin(${CMAKE_CURRENT_SOURCE_DIR}/tests/integration/plugins/oauth-demo)
+manifold_plugin(${CMAKE_CURRENT_SOURCE_DIR}/tests/integration/plugins/trouble)
 set(MANIFOLD_PLUGIN_EXTERNAL OFF)
 add_test(NAME integration.oauth-cases
     COMMAND manifold test --plugins ${CMAKE_BINARY_DIR}/test-plugins

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+#
+# poison.py - events that a plugin dies over, or does not come back from. Each
+# becomes a dead letter after the second time, alone and out of a batch; all
+# others of the lane arrive, and the destinations of other plugins notice
+# nothing.
+
+import os
+import time
+
+from harness import Load, Receiver, arguments, check, run, say, until
+
+
+def event(name, how=None):
+    e = {'type': 'track', 'event': 'E', 'userId': 'u', 'messageId': name}
+    if how:
+        e['properties'] = {'how': how}
+    return e
+
+
+def trouble(receiver, name, **fields):
+    return {'plugin': 'trouble', 'allow_private': True, 'settings': {},
+            'isolate': True, 'batch_wait': '100ms',
+            'subscriptions': [{
+                'action': 'send', 'subscribe': 'type = "track"',
+                'mapping': dict({'url': receiver.url('/' + name),
+                                 'how': {'@path': '$.properties.how'},
+                                 'data': {'@path': '$.'}}, **fields)}]}
+
+
+def go_through(host, receiver, names_of, how, bad_ones, seconds):
+    """A batch of events, bad ones among them."""
+    names, bad = [], []
+    batch = []
+    for i in range(14):
+        name = '%s-%d' % (how, i)
+        wrong = i in bad_ones
+        (bad if wrong else names).append(name)
+        batch.append(event(name, how if wrong else None))
+    before = {n: len(dead(host, n)) for n in names_of}
+    began = time.monotonic()
+    status, answer = host.ingest('/v1/batch', {'batch': batch})
+    check(status == 200, 'ingest answers %d %s' % (status, answer))
+    for n in names_of:
+        path = receiver.path('/' + n)
+        until(lambda: all(i in path.delivered for i in names), seconds,
+              lambda: '%s: the others arrive; missing %s' %
+              (n, [i for i in names if i not in path.delivered]))
+        until(lambda: len(dead(host, n)) >= before[n] + len(bad), seconds,
+              '%s: the bad ones are dead letters' % n)
+        letters = dead(host, n)[:len(bad)]
+        check(sorted(d['message_id'] for d in letters) == sorted(bad),
+              '%s: dead letters of %s' % (n, [d['message_id']
+                                              for d in letters]))
+        for d in letters:
+            check(d['reason'] == 'plugin' and 'trouble' in d['error'] and
+                  d['event']['messageId'] == d['message_id'],
+                  '%s: the dead letter is %s' % (n, d))
+        check(not [i for i in bad if i in path.seen], 'a bad one was sent')
+        until(lambda: host.destination(n)['pending'] == 0, 10,
+              '%s: nothing is pending' % n)
+        d = host.destination(n)
+        check(d['accepted'] == d['delivered'] + d['filtered'] + d['dead'],
+              '%s: the counters do not add up: %s' % (n, d))
+    say('%s: through after %.1f s; %s' % (how, time.monotonic() - began,
+                                          letters[0]['error']))
+
+
+def dead(host, name):
+    return host.get('/v1/destinations/%s/dead' % name)['dead']
+
+
+def test(box):
+    receiver = Receiver(box.net)
+    made = os.path.join(os.path.dirname(box.built), 'test-plugins',
+                        'trouble.so')
+    box.install('webhook')
+    with open(made, 'rb') as f:
+        box.put_plugin('trouble', f.read())
+    hook = box.webhook(receiver.url('/hook'))
+    hook['subscriptions'][0]['subscribe'] = 'event = "Tested"'
+    destinations = {'single': trouble(receiver, 'single'),
+                    'batch': trouble(receiver, 'batch', batch_size=100),
+                    'hook': hook}
+    c = box.config(destinations)
+    c['sources']['other'] = {'write_key': 'key-of-other',
+                             'destinations': ['hook']}
+    c['sources']['web']['destinations'] = ['single', 'batch']
+    box.write_config(c)
+    host = box.host()
+    host.start()
+    load = Load(box.net, host, 200, prefix='h', key='key-of-other')
+    path = receiver.path('/hook')
+    until(lambda: len(path.delivered) > 20, 10, 'the load is under way')
+    began = time.monotonic()
+    go_through(host, receiver, ('single', 'batch'), 'trap', (3, 10), 20)
+    if not box.args.quick:
+        host.admin('POST', '/v1/destinations/batch/pause')
+        go_through(host, receiver, ('single',), 'loop', (3,), 50)
+    gap = path.largest_gap(began, time.monotonic())
+    load.stop()
+    say('largest gap of another plugin %.0f ms' % (1000 * gap))
+    check(gap < 1, 'another plugin paused for %.2f s' % gap)
+    code, _ = host.stop()
+    check(code == 0, 'exit %d' % code)
+
+
+def more(p):
+    p.add_argument('--quick', action='store_true', help='crashes alone')
+
+
+if __name__ == '__main__':
+    run(test, arguments(more))

@@ -434,7 +434,7 @@ static void slow_journal_forgets(void **state)
 /* A reader of its own thread against a writer that recycles under it. */
 struct chase {
     struct bed *b;
-    _Atomic bool stop;
+    _Atomic bool began, stop;
     uint64_t read, lost;
 };
 
@@ -463,6 +463,7 @@ static void *chase(void *arg)
         seq = rec.seq;
         expect_record(&rec, seq);
         c->read++;
+        c->began = true;
         if (seq % 5000 == 0)
             usleep(20000); /* falls behind, so that it is overtaken */
     }
@@ -481,6 +482,9 @@ static void read_while_recycled(void **state)
     append(b, 1, 1);
     for (int i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&t[i], NULL, chase, &c[i]), 0);
+    for (int i = 0; i < 2; i++)
+        while (!c[i].began) /* one that begins later misses the first */
+            usleep(1000);
     append(b, 40000, 60);
     for (int i = 0; i < 2; i++) {
         c[i].stop = true;

@@ -5,7 +5,7 @@
 find_program(PYTHON3 python3)
 
 function(client_test name file)
-    if(PYTHON3)
+    if(PYTHON3 AND EXISTS ${CMAKE_SOURCE_DIR}/tests/clients/${file})
         add_test(NAME clients.${name}
             COMMAND ${PYTHON3} -B ${CMAKE_SOURCE_DIR}/tests/clients/${file}
                 --manifold $<TARGET_FILE:manifold>

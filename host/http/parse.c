@@ -485,6 +485,12 @@ int32_t http_head_feed(struct http_head *h, const char *base, size_t len)
         size_t at = h->line, end;
         int rc;
 
+        /* Another protocol may never send a line. */
+        if (!h->in_fields && base[at] != '\r' &&
+            !token_char[(unsigned char)base[at]]) {
+            fail(h, HTTP_BAD_LINE);
+            return -1;
+        }
         if (!lf) {
             if (len > h->max) {
                 fail(h, HTTP_HEAD_TOO_LARGE);

@@ -405,6 +405,22 @@ static void limits_hold(void **state)
     assert_int_equal(h.fault, HTTP_HEAD_TOO_LARGE);
 }
 
+static void another_protocol_is_told_by_its_first_byte(void **state)
+{
+    static const char hello[] = "\x16\x03\x01";
+    struct http_head h;
+
+    (void)state;
+    http_head_init(&h, HTTP_HEAD_MAX, HTTP_FIELDS_MAX);
+    assert_int_equal(http_head_feed(&h, hello, 1), -1);
+    assert_int_equal(h.fault, HTTP_BAD_LINE);
+    http_head_init(&h, HTTP_HEAD_MAX, HTTP_FIELDS_MAX);
+    assert_int_equal(http_head_feed(&h, "\r\n", 1), 0);
+    assert_int_equal(http_head_feed(&h, "\r\n", 2), 0);
+    assert_int_equal(http_head_feed(&h, "\r\n{", 3), -1);
+    assert_int_equal(h.fault, HTTP_BAD_LINE);
+}
+
 static void lists(void **state)
 {
     (void)state;
@@ -566,6 +582,7 @@ int main(void)
         cmocka_unit_test(prefixes_are_not_requests),
         cmocka_unit_test(headers_are_found),
         cmocka_unit_test(limits_hold),
+        cmocka_unit_test(another_protocol_is_told_by_its_first_byte),
         cmocka_unit_test(lists),
         cmocka_unit_test(chunked_bodies),
         cmocka_unit_test(chunk_limits_hold),

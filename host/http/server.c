@@ -398,6 +398,13 @@ struct http_server *http_server_new(struct event_base *base,
     return s;
 }
 
+void http_server_limit_body(struct http_server *s, uint32_t body_bytes,
+                            uint32_t decoded_bytes)
+{
+    s->limits.body_bytes = body_bytes;
+    s->limits.decoded_bytes = decoded_bytes;
+}
+
 int http_server_listen(struct http_server *s, int listen_fd)
 {
     struct listener *l;

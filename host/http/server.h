@@ -81,6 +81,9 @@ struct http_counters {
 struct http_server *http_server_new(struct event_base *base,
                                     const struct http_limits *limits,
                                     http_handler fn, void *arg);
+/* Other limits of a body, from the next request on. */
+void http_server_limit_body(struct http_server *s, uint32_t body_bytes,
+                            uint32_t decoded_bytes);
 /* Accepts on a listening, non-blocking descriptor, which stays the caller's.
  * Any number up to HTTP_LISTENERS_MAX. */
 #define HTTP_LISTENERS_MAX 64

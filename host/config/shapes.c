@@ -33,10 +33,10 @@ static const struct member ingest_members[] = {
     { "tls", KIND_OBJECT, AT(conf_ingest, tls), .more = &shape_tls,
       .help = "serve HTTPS; without it HTTP" },
     { "max_event_bytes", KIND_SIZE, AT(conf_ingest, max_event_bytes), "32768",
-      .min = KIB, .max = 16 * MIB,
+      .min = KIB, .max = MIB, /* as large as a record of the journal */
       .help = "the largest event accepted" },
     { "max_batch_bytes", KIND_SIZE, AT(conf_ingest, max_batch_bytes),
-      "513000", .min = KIB, .max = 64 * MIB,
+      "513000", .min = KIB, .max = 4 * MIB, /* see BATCH_KEPT_MAX */
       .help = "the largest request body accepted, decoded" },
     { "dedupe_window", KIND_DURATION, AT(conf_ingest, dedupe_window_ms),
       "\"24h\"", .min = 0, .max = 30 * DAY,

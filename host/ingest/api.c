@@ -21,6 +21,10 @@
 #define ANSWER_MAX      (256u << 10)
 #define EVENT_ROOM      (1u << 20)  /* normalised: grows a little */
 #define REQUEST_ARENA   (64u << 20)
+/* What a batch may become when its context and integrations are kept with
+ * each of its events. The journal holds twice as much before it is written;
+ * a batch that never fits would be sent again for ever. */
+#define BATCH_KEPT_MAX  (4u << 20)
 
 struct waiter {
     struct waiter *next;
@@ -101,6 +105,11 @@ static const struct refusal busy = {
 static const struct refusal full = {
     503, "disk_full", "there is no room for events now; send it again later",
     RETRY_AFTER_FULL
+};
+static const struct refusal unknown_key = {
+    400, "invalid_write_key",
+    "no source has this write key; send it as the user of Basic "
+    "authorization or as writeKey in the body", 0
 };
 static const struct refusal failed = {
     503, "journal_failed",
@@ -325,6 +334,14 @@ static struct source *source_of_event(struct api *a, mf_val event)
                : NULL;
 }
 
+static bool any_source(struct api *a, const mf_val *events, size_t n)
+{
+    for (size_t i = 0; i < n && i < BATCH_EVENTS_MAX; i++)
+        if (source_of_event(a, events[i]))
+            return true;
+    return false;
+}
+
 /* Takes each event of the batch by itself. Returns what stopped it. */
 static enum journal_state keep_batch(struct api *a, struct source *s,
                                      const mf_val *events, size_t count,
@@ -378,7 +395,7 @@ static size_t list_events(mf_val batch, mf_val events[BATCH_EVENTS_MAX])
     mf_str key;
     mf_val v;
 
-    while (json_next(batch, &it, &key, &v)) {
+    while (batch.type == MF_ARRAY && json_next(batch, &it, &key, &v)) {
         if (n == BATCH_EVENTS_MAX)
             return n + 1;
         events[n++] = v;
@@ -386,34 +403,58 @@ static size_t list_events(mf_val batch, mf_val events[BATCH_EVENTS_MAX])
     return n;
 }
 
-static void on_batch(struct api *a, struct http_request *r, struct source *s,
-                     const struct body *body, struct event_envelope *env)
+/* What is wrong with the batch as a whole, or NULL. */
+static const struct refusal *fault_of_batch(struct api *a,
+                                            const struct source *s,
+                                            const struct body *body,
+                                            const mf_val *events, size_t n)
 {
+    static const struct refusal too_large = { 400, "payload_too_large",
+                                              "Exceed payload limit", 0 };
     static const struct refusal no_batch = {
         400, "batch_not_array", "a batch needs an array named batch", 0
     };
     static const struct refusal too_many = {
         400, "too_many_events", "a batch may hold 2500 events at the most", 0
     };
-    static const struct refusal too_large = { 400, "payload_too_large",
-                                              "Exceed payload limit", 0 };
+    static const struct refusal too_wide = {
+        400, "too_many_members",
+        "context and integrations of a batch may have 128 members each", 0
+    };
+    uint64_t shared = (uint64_t)body->context.len + body->integrations.len;
+
+    if (body->root.len > a->keys.max_batch_bytes)
+        return &too_large;
+    if (!s && !any_source(a, events, n))
+        return &unknown_key;
+    if (body->batch.type != MF_ARRAY)
+        return &no_batch;
+    if (n > BATCH_EVENTS_MAX)
+        return &too_many;
+    if (shared > a->keys.max_event_bytes ||
+        (shared && body->root.len + n * shared > BATCH_KEPT_MAX))
+        return &too_large;
+    if (json_count(body->context) > EVENT_MEMBERS_MAX ||
+        json_count(body->integrations) > EVENT_MEMBERS_MAX)
+        return &too_wide;
+    return NULL;
+}
+
+static void on_batch(struct api *a, struct http_request *r, struct source *s,
+                     const struct body *body, struct event_envelope *env)
+{
     mf_val *events = arena_alloc(&a->arena,
                                  BATCH_EVENTS_MAX * sizeof *events);
-    const struct refusal *wrong = NULL;
+    size_t n = list_events(body->batch, events);
+    const struct refusal *wrong = fault_of_batch(a, s, body, events, n);
     enum journal_state state;
     uint64_t seq = 0;
     bool any = false;
-    size_t n = 0;
 
-    if (r->body.len > a->keys.max_batch_bytes)
-        wrong = &too_large;
-    else if (body->batch.type != MF_ARRAY)
-        wrong = &no_batch;
-    else if ((n = list_events(body->batch, events)) > BATCH_EVENTS_MAX)
-        wrong = &too_many;
     if (wrong) {
         if (s)
             source_reject(s, wrong->code);
+        a->unknown_keys += wrong == &unknown_key;
         refuse(a, r, wrong);
         return;
     }
@@ -566,14 +607,9 @@ static void on_post(struct api *a, struct http_request *r, enum route route,
     }
     read_body(r->body, &body);
     s = source_of(a, r, body.write_key);
-    if (!s && !(route == ROUTE_BATCH &&
-                source_of_event(
-                    a, json_at(body.batch, 0)))) {
+    if (!s && route != ROUTE_BATCH) {
         a->unknown_keys++;
-        f.code = "invalid_write_key";
-        f.message = "no source has this write key; send it as the user of "
-                    "Basic authorization or as writeKey in the body";
-        refuse(a, r, &f);
+        refuse(a, r, &unknown_key);
         return;
     }
     time_iso(env.received_ms, env.received_text);

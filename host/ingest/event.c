@@ -51,8 +51,6 @@ static const mf_str members[MEMBERS] = {
 };
 
 #define DAY_MS   86400000
-#define REST_MAX 128 /* members without rules that one walk remembers */
-
 struct other {
     mf_str key;
     mf_val v;
@@ -62,7 +60,7 @@ struct parts {
     mf_val v[MEMBERS];
     int type;
     unsigned rest_count;
-    struct other rest[REST_MAX]; /* copied as they stand */
+    struct other rest[EVENT_MEMBERS_MAX]; /* copied as they stand */
 };
 
 #define FAULT(c, m)                                                            \
@@ -105,7 +103,7 @@ static bool pick(mf_val event, struct parts *p)
             p->v[m] = v;
         if (has_rules(m))
             continue;
-        if (p->rest_count == REST_MAX)
+        if (p->rest_count == EVENT_MEMBERS_MAX)
             return false;
         p->rest[p->rest_count++] = (struct other){ key, v };
     }
@@ -297,7 +295,8 @@ static void write_id(struct json_out *w, enum member m, mf_val v)
 }
 
 /* The batch's members, then the event's own, which win. */
-static void write_merged(struct json_out *w, mf_val outer, mf_val own)
+static void write_merged(struct json_out *w, mf_val outer, mf_val own,
+                         struct arena *a)
 {
     mf_iter it = { { 0 } };
     mf_str key;
@@ -305,8 +304,8 @@ static void write_merged(struct json_out *w, mf_val outer, mf_val own)
 
     json_begin_object(w);
     while (json_next(outer, &it, &key, &v)) {
+        mf_str name = json_unescape(key, a), k;
         mf_iter other = { { 0 } };
-        mf_str k;
         mf_val ignored;
         bool hidden = false;
 
@@ -314,7 +313,7 @@ static void write_merged(struct json_out *w, mf_val outer, mf_val own)
             break;
         while (own.type == MF_OBJECT && !hidden &&
                json_next(own, &other, &k, &ignored))
-            hidden = mf_eq(k, key);
+            hidden = json_key_is(k, name);
         if (hidden)
             continue;
         json_key_raw(w, key);
@@ -329,17 +328,19 @@ static void write_merged(struct json_out *w, mf_val outer, mf_val own)
 }
 
 static void write_object(struct json_out *w, enum member m, mf_val outer,
-                         mf_val own)
+                         mf_val own, struct arena *a)
 {
-    if (own.type == MF_ABSENT && outer.type != MF_OBJECT)
+    bool merges = outer.type == MF_OBJECT && json_count(outer);
+
+    if (own.type == MF_ABSENT && !merges)
         return;
     json_key(w, members[m]);
-    if (outer.type == MF_OBJECT && json_count(outer))
-        write_merged(w, outer, own);
+    if (merges)
+        write_merged(w, outer, own, a);
     else if (own.type == MF_OBJECT || own.type == MF_NULL)
         json_val(w, own);
     else
-        write_merged(w, outer, own);
+        write_merged(w, outer, own, a);
 }
 
 int event_normalise(mf_val event, const struct event_envelope *env,
@@ -347,6 +348,7 @@ int event_normalise(mf_val event, const struct event_envelope *env,
                     struct event_fault *fault)
 {
     mf_val none = { NULL, 0, MF_ABSENT };
+    size_t before = to->len;
     struct json_out w;
     struct parts p;
 
@@ -370,12 +372,17 @@ int event_normalise(mf_val event, const struct event_envelope *env,
         json_key_raw(&w, p.rest[i].key);
         json_val(&w, p.rest[i].v);
     }
-    write_object(&w, M_PROPERTIES, none, p.v[M_PROPERTIES]);
-    write_object(&w, M_TRAITS, none, p.v[M_TRAITS]);
-    write_object(&w, M_CONTEXT, env->context, p.v[M_CONTEXT]);
+    write_object(&w, M_PROPERTIES, none, p.v[M_PROPERTIES], a);
+    write_object(&w, M_TRAITS, none, p.v[M_TRAITS], a);
+    write_object(&w, M_CONTEXT, env->context, p.v[M_CONTEXT], a);
     write_object(&w, M_INTEGRATIONS, env->integrations,
-                 p.v[M_INTEGRATIONS]);
+                 p.v[M_INTEGRATIONS], a);
     write_times(&w, &p, env, a);
     json_end_object(&w);
+    if (to->full) {
+        to->len = before;
+        to->full = false;
+        return FAULT("payload_too_large", "Exceed payload limit");
+    }
     return 0;
 }

@@ -14,7 +14,8 @@
 
 #include <stdint.h>
 
-#define MESSAGE_ID_MAX 100 /* characters, as documented */
+#define MESSAGE_ID_MAX    100 /* characters, as documented */
+#define EVENT_MEMBERS_MAX 128 /* without rules, at the top level */
 
 enum event_type {
     EVENT_TRACK,

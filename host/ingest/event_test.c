@@ -130,6 +130,42 @@ static void a_batch_lends_context_and_time(void **state)
     expect(json_get(v, MF_STR("timestamp")), "\"2026-01-12T10:00:00.000Z\"");
 }
 
+static void a_name_is_merged_however_it_is_written(void **state)
+{
+    struct event_envelope env = envelope(-1);
+    mf_val v;
+
+    (void)state;
+    env.context = parse("{\"ip\":1,\"\\u0061\":2,\"c\":3}");
+    env.integrations = parse("{}");
+    v = normalise_with("{\"type\":\"track\",\"event\":\"E\",\"userId\":\"u\","
+                       "\"context\":{\"\\u0069p\":4,\"a\":5}}",
+                       &env);
+    assert_int_equal(json_count(json_get(v, MF_STR("context"))), 3);
+    expect(json_get(v, MF_STR("context")), "{\"c\":3,\"ip\":4,\"a\":5}");
+    assert_int_equal(json_get(v, MF_STR("integrations")).type, MF_ABSENT);
+}
+
+static void an_event_without_room_leaves_none_of_it(void **state)
+{
+    struct event_envelope env = envelope(EVENT_TRACK);
+    struct event_fault fault = { 0 };
+    struct buf little;
+    mf_str id;
+    mf_val v;
+
+    (void)state;
+    buf_init(&little, 100);
+    buf_puts(&little, "before");
+    v = parse("{\"event\":\"E\",\"userId\":\"u\"}");
+    assert_int_equal(
+        event_normalise(v, &env, &little, &id, &arena, &fault), -1);
+    assert_string_equal(fault.code, "payload_too_large");
+    assert_int_equal(little.len, 6);
+    assert_false(little.full);
+    buf_deinit(&little);
+}
+
 static void forms_that_clients_really_send(void **state)
 {
     mf_val v;
@@ -198,6 +234,8 @@ int main(void)
         cmocka_unit_test(a_wrong_clock_is_put_right),
         cmocka_unit_test(times_stay_in_the_calendar),
         cmocka_unit_test(a_batch_lends_context_and_time),
+        cmocka_unit_test(a_name_is_merged_however_it_is_written),
+        cmocka_unit_test(an_event_without_room_leaves_none_of_it),
         cmocka_unit_test(forms_that_clients_really_send),
         cmocka_unit_test(faults_name_their_code),
     };

@@ -199,6 +199,17 @@ static int open_journal(struct ingest *g, struct err *e)
     return g->api.journal ? 0 : -1;
 }
 
+/* What is larger is refused by its length; below that, api.c refuses with a
+ * reason and a count for the source. */
+static void limit_bodies(struct ingest *g)
+{
+    uint64_t most = http_limits_default.body_bytes;
+
+    if (most < g->api.keys.max_batch_bytes)
+        most = g->api.keys.max_batch_bytes;
+    http_server_limit_body(g->server, (uint32_t)most, (uint32_t)most);
+}
+
 static void configure(struct ingest *g, mf_str text)
 {
     struct err e;
@@ -207,6 +218,8 @@ static void configure(struct ingest *g, mf_str text)
         log_error("%s", e.text);
         return;
     }
+    if (g->server)
+        limit_bodies(g);
     if (g->api.journal)
         return;
     if (open_journal(g, &e) != 0) {

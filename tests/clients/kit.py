@@ -11,6 +11,7 @@ import base64
 import datetime
 import decimal
 import json
+import math
 import os
 import re
 import socket
@@ -19,7 +20,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 '..', 'integration'))
 
-from harness import Failure, WRITE_KEY, check, until
+from harness import WRITE_KEY, check, until
 
 ANSWER_SECONDS = 5 # the least patient SDK gives up then
 TYPES = ['track', 'identify', 'page', 'screen', 'group', 'alias']
@@ -30,6 +31,7 @@ TIMES = ('timestamp', 'originalTimestamp', 'sentAt', 'receivedAt')
 # A clock may be read in ms that are cut or rounded, in two places.
 NEAR_MS = 2
 
+LONE_SURROGATE = re.compile('[\ud800-\udfff]')
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 TIME = re.compile(r'(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?'
                   r'(?:(Z)|([+-])(\d\d):?(\d\d))')
@@ -40,8 +42,11 @@ def milliseconds(text):
     m = isinstance(text, str) and TIME.fullmatch(text)
     if not m:
         return None
-    at = datetime.datetime(*map(int, m.groups()[:6]),
-                           tzinfo=datetime.timezone.utc)
+    try:
+        at = datetime.datetime(*map(int, m.groups()[:6]),
+                               tzinfo=datetime.timezone.utc)
+    except ValueError:
+        return None
     ms = (at - EPOCH) // datetime.timedelta(milliseconds=1)
     ms += int((m[7] or '0').ljust(3, '0')[:3])
     if m[9]:
@@ -50,9 +55,18 @@ def milliseconds(text):
     return ms
 
 
+def number(text):
+    """Exact; 0 or infinite where the exponent is beyond what can be."""
+    try:
+        return decimal.Decimal(text)
+    except decimal.InvalidOperation:
+        far = '0' if 'e-' in text.lower() else 'inf'
+        return decimal.Decimal(far).copy_sign(decimal.Decimal(text[0] + '0'))
+
+
 def parse(text):
     """JSON with every digit of its numbers."""
-    return json.loads(text, parse_float=decimal.Decimal)
+    return json.loads(text, parse_float=number)
 
 
 # ---- the host ---------------------------------------------------------------
@@ -208,9 +222,29 @@ def stored_form(event, envelope=None, kind=None):
     return out
 
 
+def is_number(v):
+    return (isinstance(v, (int, decimal.Decimal)) and
+            not isinstance(v, bool))
+
+
+def same(wanted, got):
+    """Mappings see values as JavaScript does: numbers as doubles (but whole
+    ones of 64 bits), none beyond them, no half of a surrogate pair."""
+    if is_number(wanted) and (is_number(got) or got is None):
+        if wanted == got or isinstance(wanted, int) and abs(wanted) < 2 ** 64:
+            return wanted == got
+        near = float(wanted)
+        return near == float(got) if got is not None else math.isinf(near)
+    if isinstance(wanted, str) and isinstance(got, str):
+        return LONE_SURROGATE.sub('\ufffd', wanted) == got
+    return type(wanted) is type(got) and wanted == got
+
+
 def differences(wanted, got, path=''):
     """Where two values differ, each as a text; none when they are equal."""
     if isinstance(wanted, dict) and isinstance(got, dict):
+        wanted = {LONE_SURROGATE.sub('\ufffd', k): v
+                  for k, v in wanted.items()}
         for k in sorted(set(wanted) | set(got)):
             at = '%s.%s' % (path, k)
             if k not in got:
@@ -224,7 +258,7 @@ def differences(wanted, got, path=''):
             yield '%s: %d elements, not %d' % (path, len(got), len(wanted))
         for i, (a, b) in enumerate(zip(wanted, got)):
             yield from differences(a, b, '%s[%d]' % (path, i))
-    elif wanted != got or isinstance(wanted, bool) != isinstance(got, bool):
+    elif not same(wanted, got):
         yield '%s: sent %.80r, stored %.80r' % (path, wanted, got)
 
 

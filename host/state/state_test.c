@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * state.db: what is put there is found again after it was closed, and after a
+ * process that did not close it. */
+#include "state/state.h"
+
+#include "base/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct fixture {
+    char dir[64], path[96];
+    struct state *s;
+};
+
+static void reopen(struct fixture *f)
+{
+    struct err e = { "" };
+
+    state_close(f->s);
+    f->s = state_open(f->path, &e);
+    if (!f->s)
+        fail_msg("%s", e.text);
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = xcalloc(1, sizeof *f);
+
+    snprintf(f->dir, sizeof f->dir, "/tmp/state-test-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    snprintf(f->path, sizeof f->path, "%s/state.db", f->dir);
+    reopen(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    static const char *const suffixes[] = { "", "-wal", "-shm" };
+    struct fixture *f = *state;
+    char path[128];
+
+    state_close(f->s);
+    for (size_t i = 0; i < COUNT_OF(suffixes); i++) {
+        snprintf(path, sizeof path, "%s%s", f->path, suffixes[i]);
+        unlink(path);
+    }
+    rmdir(f->dir);
+    free(f);
+    return 0;
+}
+
+static struct state_lane make_lane(struct fixture *f, const char *source,
+                                   const char *destination, bool *made)
+{
+    struct journal_pos start = { 41, 2, 300 };
+    struct state_lane l;
+    struct err e;
+    uint32_t id = state_source(f->s, source, &e);
+
+    assert_true(id > 0);
+    assert_int_equal(state_lane_open(f->s, id, destination, start, &l, made,
+                                     &e),
+                     0);
+    return l;
+}
+
+static void names_keep_their_numbers(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    uint32_t web = state_source(f->s, "web", &e);
+    uint32_t app = state_source(f->s, "app", &e);
+
+    assert_int_not_equal(web, app);
+    assert_int_equal(state_source(f->s, "web", &e), web);
+    reopen(f);
+    assert_int_equal(state_source(f->s, "app", &e), app);
+    assert_int_equal(state_source(f->s, "web", &e), web);
+}
+
+static void a_lane_is_made_once(void **state)
+{
+    struct fixture *f = *state;
+    struct journal_pos pending[2] = { { 50, 2, 700 }, { 52, 2, 900 } };
+    struct state_lane l, again;
+    struct msg_lane_state m = { .pending_count = 2, .next = { 60, 3, 64 },
+                                .counters = { 19, 10, 4, 3, 30, 11, 1 } };
+    struct err e;
+    bool made;
+
+    l = make_lane(f, "web", "hook", &made);
+    assert_true(made);
+    assert_int_equal(l.next.seq, 41);
+    assert_int_equal(l.next.offset, 300);
+    assert_null(l.pending);
+    m.lane = l.id;
+    assert_int_equal(state_lane_put(f->s, &m, pending, &e), 0);
+    reopen(f);
+    again = make_lane(f, "web", "hook", &made);
+    assert_false(made);
+    assert_int_equal(again.id, l.id);
+    assert_string_equal(again.destination, "hook");
+    assert_string_equal(again.source_name, "web");
+    assert_memory_equal(&again.next, &m.next, sizeof m.next);
+    assert_memory_equal(&again.counters, &m.counters, sizeof m.counters);
+    assert_int_equal(again.pending_count, 2);
+    assert_memory_equal(again.pending, pending, sizeof pending);
+    free(again.pending);
+    l = make_lane(f, "web", "other", &made);
+    assert_true(made);
+    assert_int_not_equal(l.id, again.id);
+}
+
+struct seen {
+    unsigned count;
+    uint64_t seqs[8];
+    uint32_t dead[8];
+    char text[64];
+};
+
+static void see_retry(void *arg, const struct msg_retry *r, mf_str error)
+{
+    struct seen *s = arg;
+
+    s->dead[s->count] = r->event_dead;
+    s->seqs[s->count++] = r->at.seq;
+    snprintf(s->text, sizeof s->text, "%.*s %lld %lld %u %d",
+             (int)error.len, error.ptr, (long long)r->due_ms,
+             (long long)r->first_ms, r->attempts, r->status);
+}
+
+static void put_retry(struct fixture *f, uint32_t lane, uint64_t seq,
+                      uint32_t sub, uint32_t attempts)
+{
+    struct msg_retry r = { .key = { lane, sub, seq }, .at = { seq, 1, 64 },
+                           .due_ms = 1700000000000, .first_ms = 1600000000000,
+                           .attempts = attempts, .status = 503 };
+    struct err e;
+
+    assert_int_equal(state_retry_put(f->s, &r, MF_STR("no \"room\""), &e), 0);
+}
+
+static void retries_come_in_order(void **state)
+{
+    struct fixture *f = *state;
+    struct msg_retry_key gone = { 1, 7, 30 };
+    struct seen seen = { 0 };
+    struct err e;
+
+    put_retry(f, 1, 20, 7, 1);
+    put_retry(f, 1, 10, 7, 1);
+    put_retry(f, 1, 30, 7, 1);
+    put_retry(f, 2, 15, 7, 1);          /* another lane's */
+    put_retry(f, 1, 10, 0xffffffff, 4); /* another part of the same event */
+    put_retry(f, 1, 20, 7, 2);          /* the same part again */
+    assert_int_equal(state_retry_drop(f->s, &gone, &e), 0);
+    reopen(f);
+    assert_int_equal(state_retries(f->s, 1, see_retry, &seen, &e), 0);
+    assert_int_equal(seen.count, 3);
+    assert_int_equal(seen.seqs[0], 10);
+    assert_int_equal(seen.seqs[1], 10);
+    assert_int_equal(seen.seqs[2], 20);
+    assert_string_equal(seen.text,
+                        "no \"room\" 1700000000000 1600000000000 2 503");
+}
+
+static struct dead_letter letter(uint32_t lane, uint64_t seq)
+{
+    return (struct dead_letter){
+        .m = { .key = { lane, 7, seq }, .at = { seq, 1, 64 },
+               .reason = DEAD_REJECTED, .status = 400, .attempts = 1 },
+        .error = MF_STR("not wanted"), .action = MF_STR("send"),
+        .message_id = MF_STR("m-1"), .event = MF_STR("{}"),
+        .request = MF_STR("POST /"), .response = MF_STR("400"),
+    };
+}
+
+static void see_dead(void *arg, const struct dead_letter *d)
+{
+    struct seen *s = arg;
+
+    s->seqs[s->count++ % 8] = (uint64_t)d->id;
+    snprintf(s->text, sizeof s->text, "%.*s/%.*s/%.*s/%.*s",
+             (int)d->error.len, d->error.ptr, (int)d->message_id.len,
+             d->message_id.ptr, (int)d->request.len, d->request.ptr,
+             (int)d->response.len, d->response.ptr);
+}
+
+static void dead_letters_are_listed_newest_first(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen = { 0 };
+    struct err e;
+    bool made;
+    struct state_lane a = make_lane(f, "web", "hook", &made);
+    struct state_lane b = make_lane(f, "app", "hook", &made);
+    struct state_lane other = make_lane(f, "web", "other", &made);
+    uint32_t lanes[] = { a.id, b.id, other.id, a.id };
+
+    for (unsigned i = 0; i < 4; i++) {
+        struct dead_letter d = letter(lanes[i], i + 1);
+
+        assert_int_equal(state_dead_add(f->s, &d, &e), 0);
+    }
+    assert_int_equal(state_dead_list(f->s, "hook", 0, 10, see_dead, &seen,
+                                     &e),
+                     0);
+    assert_int_equal(seen.count, 3);
+    assert_true(seen.seqs[0] > seen.seqs[1] && seen.seqs[1] > seen.seqs[2]);
+    assert_string_equal(seen.text, "not wanted/m-1/POST //400");
+    assert_int_equal(state_dead_drop(f->s, (int64_t)seen.seqs[1], &e), 0);
+    seen.count = 0;
+    assert_int_equal(state_dead_list(f->s, "hook", (int64_t)seen.seqs[0], 10,
+                                     see_dead, &seen, &e),
+                     0);
+    assert_int_equal(seen.count, 1);
+}
+
+/* An event is dead if any part of it is, whatever becomes of the others after
+ * a restart. */
+static void a_dead_part_is_known_to_the_others(void **state)
+{
+    struct fixture *f = *state;
+    struct dead_letter d = letter(1, 10);
+    struct seen seen = { 0 };
+    struct err e;
+
+    put_retry(f, 1, 10, 8, 1);
+    put_retry(f, 1, 11, 8, 1);
+    assert_int_equal(state_dead_add(f->s, &d, &e), 0);
+    assert_int_equal(state_retries(f->s, 1, see_retry, &seen, &e), 0);
+    assert_int_equal(seen.count, 2);
+    assert_int_equal(seen.dead[0], 1);
+    assert_int_equal(seen.dead[1], 0);
+}
+
+static void paused_ones_stay_so(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+
+    assert_int_equal(state_pause(f->s, "hook", true, &e), 0);
+    assert_int_equal(state_pause(f->s, "hook", true, &e), 0);
+    reopen(f);
+    assert_true(state_paused(f->s, "hook"));
+    assert_false(state_paused(f->s, "other"));
+    assert_int_equal(state_pause(f->s, "hook", false, &e), 0);
+    reopen(f);
+    assert_false(state_paused(f->s, "hook"));
+}
+
+/* A child that ends without closing: what it committed is there, what it did
+ * not is not, all of it or nothing. */
+static void a_commit_holds_and_the_rest_does_not(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    pid_t child;
+    int status;
+
+    state_close(f->s);
+    f->s = NULL;
+    child = fork();
+    if (child == 0) {
+        f->s = state_open(f->path, &e);
+        put_retry(f, 1, 10, 7, 1);
+        put_retry(f, 1, 11, 7, 1);
+        if (!state_dirty(f->s) || state_commit(f->s, &e) != 0 ||
+            state_dirty(f->s))
+            _exit(1);
+        put_retry(f, 1, 12, 7, 1);
+        put_retry(f, 1, 13, 7, 1);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    reopen(f);
+    {
+        struct seen seen = { 0 };
+
+        assert_int_equal(state_retries(f->s, 1, see_retry, &seen, &e), 0);
+        assert_int_equal(seen.count, 2);
+        assert_int_equal(seen.seqs[1], 11);
+    }
+}
+
+static void what_is_no_state_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = { "" };
+    FILE *file;
+
+    state_close(f->s);
+    file = fopen(f->path, "w");
+    fputs("this is a text of some length and no database at all, not one", file);
+    fclose(file);
+    f->s = state_open(f->path, &e);
+    assert_null(f->s);
+    assert_non_null(strstr(e.text, "state.db"));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(names_keep_their_numbers),
+        TEST(a_lane_is_made_once),
+        TEST(retries_come_in_order),
+        TEST(dead_letters_are_listed_newest_first),
+        TEST(a_dead_part_is_known_to_the_others),
+        TEST(paused_ones_stay_so),
+        TEST(a_commit_holds_and_the_rest_does_not),
+        TEST(what_is_no_state_is_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

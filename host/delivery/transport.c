@@ -33,7 +33,7 @@ struct exchange {
     transport_fn *done;
     void *arg;
     uint32_t id;
-    bool allow_private, refused, cut;
+    bool allow_private, refused, connected, cut;
     struct curl_slist *sent;
     struct buf body, gzipped;
     struct buf header_text; /* names and values, read back at the end */
@@ -117,6 +117,29 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose,
     return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
+/* Before each request: a connection that was kept alive may be another
+ * destination's, made to where this one may not go. */
+static int on_connected(void *arg, char *ip, char *local, int port,
+                        int local_port)
+{
+    struct exchange *x = arg;
+    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+    struct sockaddr_in v4 = { .sin_family = AF_INET };
+    bool is_private =
+        inet_pton(AF_INET, ip, &v4.sin_addr) == 1
+            ? address_is_private((struct sockaddr *)&v4)
+        : inet_pton(AF_INET6, ip, &v6.sin6_addr) == 1
+            ? address_is_private((struct sockaddr *)&v6)
+            : true;
+
+    (void)local;
+    (void)port;
+    (void)local_port;
+    x->connected = true;
+    x->refused = is_private && !x->allow_private;
+    return x->refused ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
 /* ---- one exchange ---- */
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
@@ -182,7 +205,8 @@ static uint32_t failure_of(CURLcode code, const struct exchange *x)
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_CACERT_BADFILE:
         return MF_FAIL_TLS;
-    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_UNSUPPORTED_PROTOCOL: /* said of an answer that is no HTTP too */
+        return x->connected ? MF_FAIL_RESET : MF_FAIL_REFUSED;
     case CURLE_URL_MALFORMAT:
         return MF_FAIL_REFUSED;
     default:
@@ -401,7 +425,7 @@ static struct exchange *take(struct transport *t)
     buf_clear(&x->gzipped);
     buf_clear(&x->header_text);
     x->header_count = 0;
-    x->refused = x->cut = false;
+    x->refused = x->connected = x->cut = false;
     x->error[0] = 0;
     x->prev_busy = NULL;
     x->next_busy = t->busy;
@@ -512,6 +536,8 @@ static void set_options(struct exchange *x, const struct call_request *r,
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, x);
+    curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_connected);
+    curl_easy_setopt(e, CURLOPT_PREREQDATA, x);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);

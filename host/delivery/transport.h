@@ -6,7 +6,9 @@
  * What it refuses: schemes other than http and https, redirects (an answer of
  * 3xx is an answer), answers longer than ANSWER_BYTES_MAX (cut, and said so),
  * and private or loopback addresses unless the destination allows them. The
- * address is checked when the socket is made, after the name was resolved. */
+ * address is checked when the socket is made, after the name was resolved, and
+ * once more before each request: connections are shared by the destinations
+ * of a worker. */
 #ifndef DELIVERY_TRANSPORT_H
 #define DELIVERY_TRANSPORT_H
 

@@ -55,7 +55,7 @@ static const char schema[] =
 
 enum statement {
     SOURCE_FIND, SOURCE_ADD, LANE_FIND, LANE_ADD, LANE_PUT, LANE_ALL,
-    RETRY_PUT, RETRY_DROP, RETRY_ALL, DEAD_ADD, DEAD_LIST, DEAD_DROP,
+    RETRY_PUT, RETRY_DROP, RETRY_DEAD, RETRY_ALL, DEAD_ADD, DEAD_LIST, DEAD_DROP,
     INGEST_DEAD_ADD, TOKEN_PUT, TOKEN_DROP, TOKEN_ALL, PAUSE_ADD,
     PAUSE_DROP, PAUSE_FIND, STATEMENTS
 };
@@ -81,6 +81,8 @@ static const char *const texts[STATEMENTS] = {
                   "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     [RETRY_DROP] = "DELETE FROM retry WHERE lane = ?1 AND seq = ?2"
                    " AND subscription = ?3",
+    [RETRY_DEAD] = "UPDATE retry SET event_dead = 1"
+                   " WHERE lane = ?1 AND seq = ?2",
     [RETRY_ALL] = "SELECT * FROM retry WHERE lane = ?1 ORDER BY seq",
     [DEAD_ADD] = "INSERT INTO dead VALUES(NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7,"
                  " ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
@@ -474,6 +476,12 @@ int state_dead_add(struct state *s, const struct dead_letter *d, struct err *e)
     bind_text(q, 14, d->event);
     bind_text(q, 15, d->request);
     bind_text(q, 16, d->response);
+    if (change(s, q, e) != 0)
+        return -1;
+    /* Its other parts may wait already; whichever ends last must know. */
+    q = use(s, RETRY_DEAD);
+    bind_int(q, 1, d->m.key.lane);
+    bind_int(q, 2, (int64_t)d->m.key.seq);
     return change(s, q, e);
 }
 

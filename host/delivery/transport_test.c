@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The transport against a real server on loopback, which answers what the
+ * path asks for and keeps what it was sent. */
+#include "delivery/transport.h"
+
+#include "base/mem.h"
+
+#include <manifold/destination.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <cmocka.h>
+
+#define REQUEST_MAX 65536
+#define CLIENTS_MAX 512
+
+/* ---- the far side ---- */
+
+struct server {
+    int fd;
+    unsigned port;
+    pthread_t thread, clients[CLIENTS_MAX];
+    unsigned client_count;
+    pthread_mutex_t lock;
+    char last[REQUEST_MAX]; /* the request that came last, whole */
+    size_t last_len;
+    atomic_uint connections, requests;
+};
+
+struct client {
+    struct server *s;
+    int fd;
+};
+
+static void say(int fd, const char *text)
+{
+    size_t len = strlen(text);
+
+    while (len) {
+        ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
+
+        if (n <= 0)
+            return;
+        text += n;
+        len -= (size_t)n;
+    }
+}
+
+static void say_long(int fd, size_t len)
+{
+    char *text = xmalloc(len + 1), head[64];
+
+    memset(text, 'a', len);
+    text[len] = 0;
+    snprintf(head, sizeof head, "HTTP/1.1 200 X\r\nContent-Length: %zu\r\n\r\n",
+             len);
+    say(fd, head);
+    say(fd, text);
+    free(text);
+}
+
+/* False: the connection ends here. */
+static bool answer(int fd, const char *path)
+{
+    if (strncmp(path, "/close", 6) == 0)
+        return false;
+    if (strncmp(path, "/hang", 5) == 0) {
+        char c;
+
+        return recv(fd, &c, 1, 0) > 0; /* until the other side gives up */
+    }
+    if (strncmp(path, "/redirect", 9) == 0)
+        say(fd, "HTTP/1.1 302 X\r\nLocation: /elsewhere\r\n"
+                "Content-Length: 0\r\n\r\n");
+    else if (strncmp(path, "/chunked", 8) == 0)
+        say(fd, "HTTP/1.1 100 Continue\r\nX-Early: 1\r\n\r\n"
+                "HTTP/1.1 201 X\r\nTransfer-Encoding: chunked\r\n"
+                "X-Spaced:   a b \t\r\nX-Empty:\r\n\r\n"
+                "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+    else if (strncmp(path, "/long", 5) == 0)
+        say_long(fd, ANSWER_BYTES_MAX + 1000);
+    else if (strncmp(path, "/429", 4) == 0)
+        say(fd, "HTTP/1.1 429 X\r\nRetry-After: 7\r\nContent-Length: 4\r\n"
+                "\r\nslow");
+    else if (strncmp(path, "/nonsense", 9) == 0)
+        say(fd, "hello there\r\n\r\n");
+    else if (strncmp(path, "/head", 5) == 0)
+        say(fd, "HTTP/1.1 200 X\r\nContent-Length: 10\r\n\r\n");
+    else
+        say(fd, "HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\n{}");
+    return true;
+}
+
+/* The length of the whole request at the start of text, 0: not all there. */
+static size_t whole(const char *text)
+{
+    const char *end = strstr(text, "\r\n\r\n");
+    const char *length = strcasestr(text, "\r\ncontent-length:");
+    size_t n;
+
+    if (!end)
+        return 0;
+    n = (size_t)(end - text) + 4;
+    return length && length < end ? n + strtoul(length + 17, NULL, 10) : n;
+}
+
+static void *serve_one(void *arg)
+{
+    struct client *c = arg;
+    struct server *s = c->s;
+    char *text = xcalloc(1, REQUEST_MAX + 1), path[64];
+    size_t have = 0, len;
+    ssize_t n;
+
+    while ((n = recv(c->fd, text + have, REQUEST_MAX - have, 0)) > 0) {
+        have += (size_t)n;
+        text[have] = 0;
+        len = whole(text);
+        if (len == 0 || have < len)
+            continue;
+        pthread_mutex_lock(&s->lock);
+        memcpy(s->last, text, len);
+        s->last[len] = 0;
+        s->last_len = len;
+        pthread_mutex_unlock(&s->lock);
+        atomic_fetch_add(&s->requests, 1);
+        if (sscanf(text, "%*s %63s", path) != 1 || !answer(c->fd, path))
+            break;
+        have -= len;
+        memmove(text, text + len, have);
+    }
+    close(c->fd);
+    free(text);
+    free(c);
+    return NULL;
+}
+
+static void *serve(void *arg)
+{
+    struct server *s = arg;
+    int fd;
+
+    while (s->client_count < CLIENTS_MAX &&
+           (fd = accept(s->fd, NULL, NULL)) >= 0) {
+        struct client *c = xcalloc(1, sizeof *c);
+
+        c->s = s;
+        c->fd = fd;
+        atomic_fetch_add(&s->connections, 1);
+        pthread_create(&s->clients[s->client_count++], NULL, serve_one, c);
+    }
+    return NULL;
+}
+
+static int listen_loopback(unsigned *port)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(fd, 256), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+    *port = ntohs(a.sin_port);
+    return fd;
+}
+
+/* ---- the near side ---- */
+
+struct fixture {
+    struct server server;
+    struct event_base *base;
+    struct transport *t;
+    struct transport_options o;
+    /* of the answer that came last */
+    unsigned answers;
+    uint32_t id;
+    int32_t status;
+    uint32_t failure;
+    char body[64], error[256], spaced[64], early[64], retry[64];
+    size_t body_len;
+    bool empty_came;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = xcalloc(1, sizeof *f);
+
+    pthread_mutex_init(&f->server.lock, NULL);
+    f->server.fd = listen_loopback(&f->server.port);
+    pthread_create(&f->server.thread, NULL, serve, &f->server);
+    f->base = event_base_new();
+    f->t = transport_new(f->base);
+    f->o.timeout_ms = 10000;
+    f->o.allow_private = true;
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    if (f->t)
+        transport_free(f->t);
+    shutdown(f->server.fd, SHUT_RDWR);
+    pthread_join(f->server.thread, NULL);
+    for (unsigned i = 0; i < f->server.client_count; i++)
+        pthread_join(f->server.clients[i], NULL);
+    close(f->server.fd);
+    event_base_free(f->base);
+    free(f);
+    return 0;
+}
+
+static void copy(char *to, size_t size, mf_str from)
+{
+    snprintf(to, size, "%.*s", (int)from.len, from.ptr ? from.ptr : "");
+}
+
+static void on_done(void *arg, uint32_t id, const struct call_answer *a,
+                    const char *error, int64_t took_ns)
+{
+    struct fixture *f = arg;
+
+    assert_true(took_ns >= 0);
+    f->answers++;
+    f->id = id;
+    f->status = a->status;
+    f->failure = a->failure;
+    f->body_len = a->body.len;
+    copy(f->body, sizeof f->body, a->body);
+    snprintf(f->error, sizeof f->error, "%s", error ? error : "");
+    *f->spaced = *f->early = *f->retry = 0;
+    for (size_t i = 0; i < a->header_count; i++) {
+        mf_str name = a->headers[i].name, value = a->headers[i].value;
+
+        if (mf_eq(name, MF_STR("X-Spaced")))
+            copy(f->spaced, sizeof f->spaced, value);
+        if (mf_eq(name, MF_STR("X-Early")))
+            copy(f->early, sizeof f->early, value);
+        if (mf_eq(name, MF_STR("Retry-After")))
+            copy(f->retry, sizeof f->retry, value);
+        f->empty_came |= mf_eq(name, MF_STR("X-Empty")) && value.len == 0;
+    }
+}
+
+static void run_until(struct fixture *f, unsigned answers)
+{
+    while (f->answers < answers)
+        event_base_loop(f->base, EVLOOP_ONCE);
+}
+
+static struct call_request request(struct fixture *f, const char *method,
+                                   const char *path, char *url, size_t size)
+{
+    snprintf(url, size, "http://127.0.0.1:%u%s", f->server.port, path);
+    return (struct call_request){ .method = method, .url = mf_cstr(url),
+                                  .real_url = mf_cstr(url), .id = 5 };
+}
+
+static void get(struct fixture *f, const char *method, const char *path)
+{
+    char url[128];
+    struct call_request r = request(f, method, path, url, sizeof url);
+
+    transport_send(f->t, &r, &f->o, on_done, f);
+    assert_int_equal(transport_in_flight(f->t), 1);
+    run_until(f, f->answers + 1);
+    assert_int_equal(transport_in_flight(f->t), 0);
+}
+
+/* ---- tests ---- */
+
+static void private_addresses_are_known(void **state)
+{
+    static const struct {
+        const char *text;
+        bool is_private;
+    } rows[] = {
+        { "0.0.0.0", true },          { "10.1.2.3", true },
+        { "100.63.255.255", false },  { "100.64.0.1", true },
+        { "100.127.255.255", true },  { "100.128.0.0", false },
+        { "127.0.0.1", true },        { "127.255.255.254", true },
+        { "128.0.0.1", false },       { "169.254.169.254", true },
+        { "172.15.0.1", false },      { "172.16.0.1", true },
+        { "172.31.255.255", true },   { "172.32.0.1", false },
+        { "192.0.0.8", true },        { "192.0.2.1", false },
+        { "192.168.0.1", true },      { "192.169.0.1", false },
+        { "198.18.0.1", true },       { "198.20.0.1", false },
+        { "8.8.8.8", false },         { "223.255.255.255", false },
+        { "224.0.0.1", true },        { "255.255.255.255", true },
+        { "::", true },               { "::1", true },
+        { "fe80::1", true },          { "fc00::1", true },
+        { "fd12::1", true },          { "ff02::1", true },
+        { "::ffff:127.0.0.1", true }, { "::ffff:8.8.8.8", false },
+        { "::127.0.0.1", true },      { "64:ff9b::10.0.0.1", true },
+        { "64:ff9b::8.8.8.8", false }, { "2002:7f00:1::", true },
+        { "2002:808:808::", false },  { "2001:4860:4860::8888", false },
+        { "2a00:1450::1", false },    { "3fff:ffff::1", false },
+    };
+    struct sockaddr_un_like {
+        sa_family_t family;
+    } other = { AF_UNIX };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct sockaddr_in v4 = { .sin_family = AF_INET };
+        struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+        const struct sockaddr *a = (struct sockaddr *)&v6;
+
+        if (inet_pton(AF_INET, rows[i].text, &v4.sin_addr) == 1)
+            a = (struct sockaddr *)&v4;
+        else
+            assert_int_equal(inet_pton(AF_INET6, rows[i].text,
+                                       &v6.sin6_addr),
+                             1);
+        if (address_is_private(a) != rows[i].is_private)
+            fail_msg("%s is %sprivate", rows[i].text,
+                     rows[i].is_private ? "" : "not ");
+    }
+    assert_true(address_is_private((struct sockaddr *)&other));
+}
+
+static void a_request_is_what_was_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    struct call_header headers[] = {
+        { MF_STR("Content-Type"), MF_STR("application/json") },
+        { MF_STR("X-Empty"), MF_STR("") },
+        { MF_STR("User-Agent"), MF_STR("Acme") },
+    };
+    char url[128];
+    struct call_request r = request(f, "PATCH", "/a?b=c%20d", url,
+                                    sizeof url);
+
+    r.headers = headers;
+    r.header_count = COUNT_OF(headers);
+    r.body = MF_STR("{\"n\":1}");
+    r.has_body = true;
+    transport_send(f->t, &r, &f->o, on_done, f);
+    run_until(f, 1);
+    assert_int_equal(f->status, 200);
+    assert_int_equal(f->id, 5);
+    assert_string_equal(f->body, "{}");
+    assert_memory_equal(f->server.last, "PATCH /a?b=c%20d HTTP/1.1\r\n", 27);
+    assert_non_null(strstr(f->server.last, "\r\nContent-Type: "
+                                           "application/json\r\n"));
+    assert_non_null(strstr(f->server.last, "\r\nX-Empty:"));
+    assert_non_null(strstr(f->server.last, "\r\nUser-Agent: Acme\r\n"));
+    assert_non_null(strstr(f->server.last, "\r\nContent-Length: 7\r\n"));
+    assert_null(strcasestr(f->server.last, "\r\nexpect"));
+    assert_null(strcasestr(f->server.last, "manifold"));
+    assert_string_equal(strstr(f->server.last, "\r\n\r\n") + 4, "{\"n\":1}");
+}
+
+static void methods_without_a_body_have_none(void **state)
+{
+    static const char *const methods[] = { "GET", "DELETE", "POST", "PUT",
+                                           "HEAD" };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT_OF(methods); i++) {
+        bool empty = *methods[i] == 'P';
+
+        get(f, methods[i], strcmp(methods[i], "HEAD") == 0 ? "/head" : "/x");
+        assert_int_equal(f->status, 200);
+        assert_memory_equal(f->server.last, methods[i], strlen(methods[i]));
+        assert_true(strstr(f->server.last, "\r\nContent-Length: 0\r\n")
+                        ? empty
+                        : !empty);
+        assert_null(strcasestr(f->server.last, "content-type"));
+        assert_non_null(strstr(f->server.last, "\r\nUser-Agent: Manifold/"));
+    }
+    assert_int_equal(atomic_load(&f->server.connections), 1);
+}
+
+static void a_body_is_compressed_where_that_is_wanted(void **state)
+{
+    struct fixture *f = *state;
+    char url[128], text[3000], back[4000], *body;
+    struct call_request r = request(f, "POST", "/z", url, sizeof url);
+    z_stream z = { 0 };
+
+    memset(text, 'x', sizeof text);
+    r.body = (mf_str){ text, sizeof text };
+    r.has_body = r.gzip = true;
+    transport_send(f->t, &r, &f->o, on_done, f);
+    run_until(f, 1);
+    assert_non_null(strstr(f->server.last, "\r\nContent-Encoding: gzip\r\n"));
+    body = strstr(f->server.last, "\r\n\r\n") + 4;
+    z.next_in = (Bytef *)body;
+    z.avail_in = (uInt)(f->server.last_len - (size_t)(body - f->server.last));
+    z.next_out = (Bytef *)back;
+    z.avail_out = sizeof back;
+    assert_int_equal(inflateInit2(&z, 15 + 16), Z_OK);
+    assert_int_equal(inflate(&z, Z_FINISH), Z_STREAM_END);
+    assert_int_equal(z.total_out, sizeof text);
+    assert_memory_equal(back, text, sizeof text);
+    inflateEnd(&z);
+}
+
+static void answers_are_told_as_they_are(void **state)
+{
+    struct fixture *f = *state;
+
+    get(f, "GET", "/chunked");
+    assert_int_equal(f->status, 201);
+    assert_string_equal(f->body, "abcde");
+    assert_string_equal(f->spaced, "a b");
+    assert_true(f->empty_came);
+    assert_string_equal(f->early, ""); /* of the 100 before it */
+    get(f, "GET", "/redirect");
+    assert_int_equal(f->status, 302);
+    assert_int_equal(atomic_load(&f->server.requests), 2);
+    get(f, "GET", "/429");
+    assert_int_equal(f->status, 429);
+    assert_string_equal(f->retry, "7");
+    assert_string_equal(f->body, "slow");
+    get(f, "GET", "/long");
+    assert_int_equal(f->status, 200);
+    assert_int_equal(f->body_len, ANSWER_BYTES_MAX);
+}
+
+static void failures_have_their_kind(void **state)
+{
+    struct fixture *f = *state;
+    unsigned port;
+    int fd;
+
+    get(f, "GET", "/close");
+    assert_int_equal(f->status, 0);
+    assert_int_equal(f->failure, MF_FAIL_RESET);
+    assert_true(*f->error);
+    get(f, "GET", "/nonsense");
+    assert_int_equal(f->status, 0);
+    assert_int_equal(f->failure, MF_FAIL_RESET);
+    f->o.timeout_ms = 100;
+    get(f, "GET", "/hang");
+    assert_int_equal(f->failure, MF_FAIL_TIMEOUT);
+    f->o.timeout_ms = 10000;
+    f->o.allow_private = false;
+    get(f, "GET", "/x");
+    assert_int_equal(f->failure, MF_FAIL_REFUSED);
+    assert_non_null(strstr(f->error, "allow_private"));
+    f->o.allow_private = true;
+    fd = listen_loopback(&port);
+    close(fd); /* nobody listens there now */
+    f->server.port ^= port;
+    port ^= f->server.port;
+    f->server.port ^= port;
+    get(f, "GET", "/x");
+    assert_int_equal(f->failure, MF_FAIL_CONNECT);
+}
+
+/* What was kept alive for one that may must not serve one that may not. */
+static void a_kept_connection_is_not_a_way_round(void **state)
+{
+    struct fixture *f = *state;
+
+    get(f, "GET", "/x");
+    assert_int_equal(f->status, 200);
+    f->o.allow_private = false;
+    get(f, "GET", "/x");
+    assert_int_equal(f->status, 0);
+    assert_int_equal(f->failure, MF_FAIL_REFUSED);
+    assert_int_equal(atomic_load(&f->server.requests), 1);
+}
+
+static void other_schemes_are_refused(void **state)
+{
+    static const char *const urls[] = { "file:///etc/passwd",
+                                        "ftp://127.0.0.1/x",
+                                        "gopher://127.0.0.1/x", "nothing:",
+                                        "http://" };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT_OF(urls); i++) {
+        struct call_request r = { .method = "GET", .url = mf_cstr(urls[i]),
+                                  .real_url = mf_cstr(urls[i]) };
+
+        transport_send(f->t, &r, &f->o, on_done, f);
+        run_until(f, f->answers + 1);
+        assert_int_equal(f->status, 0);
+        assert_int_equal(f->failure, MF_FAIL_REFUSED);
+        assert_true(*f->error);
+    }
+}
+
+static void many_at_once_and_over_kept_connections(void **state)
+{
+    struct fixture *f = *state;
+    char url[128];
+    struct call_request r = request(f, "POST", "/x", url, sizeof url);
+    unsigned opened;
+
+    r.body = MF_STR("1");
+    r.has_body = true;
+    for (unsigned i = 0; i < 100; i++)
+        transport_send(f->t, &r, &f->o, on_done, f);
+    assert_int_equal(transport_in_flight(f->t), 100);
+    run_until(f, 100);
+    opened = atomic_load(&f->server.connections);
+    assert_true(opened <= 100);
+    for (unsigned i = 0; i < 200; i++) {
+        transport_send(f->t, &r, &f->o, on_done, f);
+        run_until(f, 101 + i);
+        assert_int_equal(f->status, 200);
+    }
+    assert_int_equal(atomic_load(&f->server.connections), opened);
+    assert_int_equal(atomic_load(&f->server.requests), 300);
+}
+
+static void what_is_under_way_can_be_dropped(void **state)
+{
+    struct fixture *f = *state;
+    char url[128];
+    struct call_request r = request(f, "GET", "/hang", url, sizeof url);
+
+    for (unsigned i = 0; i < 5; i++)
+        transport_send(f->t, &r, &f->o, on_done, f);
+    while (atomic_load(&f->server.requests) < 5)
+        event_base_loop(f->base, EVLOOP_NONBLOCK);
+    transport_free(f->t);
+    f->t = NULL;
+    assert_int_equal(f->answers, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(private_addresses_are_known),
+        TEST(a_request_is_what_was_asked_for),
+        TEST(methods_without_a_body_have_none),
+        TEST(a_body_is_compressed_where_that_is_wanted),
+        TEST(answers_are_told_as_they_are),
+        TEST(failures_have_their_kind),
+        TEST(a_kept_connection_is_not_a_way_round),
+        TEST(other_schemes_are_refused),
+        TEST(many_at_once_and_over_kept_connections),
+        TEST(what_is_under_way_can_be_dropped),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -133,14 +133,14 @@ static int find_subscription(const struct destination *d, uint32_t key)
 
 /* ---- settling ---- */
 
-static void settle(struct destination *d, struct part *p,
-                   enum lane_outcome outcome)
+/* `code` as lane_settle() wants it. */
+static void settle(struct destination *d, struct part *p, uint8_t code)
 {
     struct msg_retry_key key = { lane_id(p->ev->lane), p->key, p->ev->at.seq };
 
     if (p->persisted)
         d->reports.retry_done(d->reports.arg, &key);
-    lane_settle(p->ev, outcome);
+    lane_settle(p->ev, p->key, code);
 }
 
 static mf_str cut(mf_str s, size_t most)
@@ -201,7 +201,7 @@ static void bury(struct destination *d, struct part *p, enum dead_reason why,
                     f && f->last_answer ? mf_cstr(f->last_answer)
                                         : (mf_str){ "", 0 });
     arena_deinit(&a);
-    settle(d, p, LANE_DEAD);
+    settle(d, p, (uint8_t)(PART_DEAD + why));
 }
 
 /* The part leaves the lane's window for a row in state.db. */
@@ -308,9 +308,9 @@ static void settle_part(struct destination *d, struct flight *f, unsigned i)
         token_worked(d->token);
     p->attempts++;
     if (r->status == MF_SKIP)
-        settle(d, p, LANE_FILTERED);
+        settle(d, p, PART_SKIPPED);
     else if (r->status >= 200 && r->status < 300)
-        settle(d, p, LANE_DELIVERED);
+        settle(d, p, PART_DELIVERED);
     else if (status_retryable(r->status)) {
         if (r->retry_after_ms > 0)
             hold(d, r->retry_after_ms);
@@ -601,19 +601,20 @@ static void start_event(struct destination *d, struct lane_event *ev,
 {
     struct part whole = { .ev = ev, .subscription = UINT32_MAX };
     uint8_t subs[SUBSCRIPTIONS_MAX];
+    enum select_reason why;
     size_t n = 0;
 
     if (suspects_why(d->suspects, lane_id(ev->lane), ev->at.seq).len) {
-        lane_begin(ev, 1);
+        lane_begin(ev, 1, 0);
         bury_poison(d, &whole, r->payload);
         return;
     }
     arena_reset(&d->map_arena);
     mark_event(d, ev);
-    instance_select(d->instance, json_root(r->payload), subs, &n,
-                    &d->map_arena);
+    why = instance_select(d->instance, json_root(r->payload), subs, &n,
+                          &d->map_arena);
     unmark(d);
-    lane_begin(ev, (unsigned)n);
+    lane_begin(ev, (unsigned)n, (uint8_t)why);
     for (size_t i = 0; i < n; i++) {
         struct part p = { .ev = ev, .subscription = subs[i],
                           .key = d->keys[subs[i]] };

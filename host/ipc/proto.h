@@ -49,7 +49,7 @@ enum message {
     MSG_CAREFUL,        /* struct msg_careful: events to be tried alone */
     MSG_POISON,         /* struct msg_poison + text: one not to be tried */
     /* from a worker */
-    MSG_LANE_STATE,     /* struct msg_lane_state, then pending */
+    MSG_LANE_STATE,     /* struct msg_lane_state, pending, outcomes */
     MSG_LANE_LEFT,      /* u32 lane: drained, its last state was sent */
     MSG_RETRY,          /* struct msg_retry + error text: put or replace */
     MSG_RETRY_DONE,     /* struct msg_retry_key */
@@ -96,7 +96,9 @@ struct msg_lane_state {
     uint32_t lane, pending_count;
     struct journal_pos next;
     struct counters counters;
-    /* struct journal_pos pending[] */
+    uint32_t outcome_bytes, reserved;
+    /* struct journal_pos pending[]; then what ended since the last report, a
+     * stream of ledger.h that begins with P = 0 */
 };
 
 /* A worker died over a batch of events in this range of numbers: which of them

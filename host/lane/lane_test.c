@@ -111,6 +111,10 @@ struct model {
     size_t staged_count;
     struct msg_lane_state state;
     struct journal_pos *pending;
+    /* What the outcome log would say: how often each event ended, and what
+     * the parts of it did that it told of. */
+    struct ledger_sums sums;
+    uint8_t ended[EVENTS + 1], class[EVENTS + 1], code[EVENTS + 1][2];
     /* By seq: a bit for each subscription that is settled, or is dead, by
      * what was reported; and how often one was settled at all. */
     unsigned done[EVENTS + 1], dead[EVENTS + 1], times[EVENTS + 1][3];
@@ -151,8 +155,44 @@ static void apply(struct model *m, const struct change *c)
     }
 }
 
+static void log_outcome(struct model *m, const struct ledger_entry *o)
+{
+    ledger_add(&m->sums, o);
+    assert_true(o->from >= 1 && o->to <= EVENTS && !o->is_range);
+    for (unsigned i = 0; i < o->parts; i++) {
+        struct ledger_part p = ledger_part(o, i);
+
+        assert_true(p.key < 2);
+        m->code[o->from][p.key] = p.code;
+    }
+    if (o->class == LEDGER_REOPENED)
+        m->ended[o->from]--;
+    else if (o->class != LEDGER_PARTIAL)
+        m->ended[o->from]++;
+    m->class[o->from] = (uint8_t)o->class;
+}
+
+/* The sums of the log are the counters in every state that is reported. */
+static void log_outcomes(struct model *m, mf_str stream)
+{
+    const struct counters *c = &m->state.counters;
+    struct ledger_reader r;
+    struct ledger_entry o;
+    int rc;
+
+    ledger_read(&r, stream, 0);
+    while ((rc = ledger_next(&r, &o)) > 0)
+        log_outcome(m, &o);
+    assert_int_equal(rc, 0);
+    assert_int_equal(m->sums.delivered, c->delivered);
+    assert_int_equal(m->sums.filtered, c->filtered);
+    assert_int_equal(m->sums.dead, c->dead);
+}
+
 static void report(struct model *m, struct lane *l)
 {
+    size_t listed;
+
     struct buf b;
 
     if (!lane_dirty(l)) {
@@ -162,12 +202,14 @@ static void report(struct model *m, struct lane *l)
     buf_init(&b, 1 << 20);
     lane_report(l, &b);
     memcpy(&m->state, b.data, sizeof m->state);
-    assert_int_equal(b.len, sizeof m->state + m->state.pending_count *
-                                                  sizeof *m->pending);
+    listed = m->state.pending_count * sizeof *m->pending;
+    assert_int_equal(b.len, sizeof m->state + listed +
+                                m->state.outcome_bytes);
+    log_outcomes(m, (mf_str){ b.data + sizeof m->state + listed,
+                              m->state.outcome_bytes });
     m->pending = xrealloc(m->pending, (m->state.pending_count + 1) *
                                           sizeof *m->pending);
-    memcpy(m->pending, b.data + sizeof m->state,
-           m->state.pending_count * sizeof *m->pending);
+    memcpy(m->pending, b.data + sizeof m->state, listed);
     for (size_t i = 0; i < m->staged_count; i++)
         apply(m, &m->staged[i]);
     m->staged_count = 0;
@@ -225,13 +267,13 @@ static void start(struct worker *w)
 }
 
 static void finish(struct worker *w, struct flying *x,
-                   enum lane_outcome outcome)
+                   uint8_t code)
 {
     w->m->times[x->row.at.seq][x->row.sub]++;
     if (x->persisted)
         stage(w->m, &x->row, DROP);
-    stage(w->m, &x->row, outcome == LANE_DEAD ? DONE_DEAD : DONE);
-    lane_settle(x->ev, outcome);
+    stage(w->m, &x->row, code >= PART_DEAD ? DONE_DEAD : DONE);
+    lane_settle(x->ev, x->row.sub, code);
 }
 
 /* Ends one that is under way: mostly well. */
@@ -250,10 +292,10 @@ static void end_one(struct worker *w)
         w->waiting[w->waiting_count++] = x;
         break;
     case 1:
-        finish(w, &x, LANE_DEAD);
+        finish(w, &x, PART_DEAD + DEAD_REJECTED);
         break;
     default:
-        finish(w, &x, LANE_DELIVERED);
+        finish(w, &x, PART_DELIVERED);
     }
 }
 
@@ -285,7 +327,7 @@ static bool begin_one(struct worker *w)
 
         *x = (struct flying){ .ev = ev, .row = { ev->at, i, false } };
     }
-    lane_begin(ev, parts);
+    lane_begin(ev, parts, 5);
     return true;
 }
 
@@ -319,6 +361,14 @@ static void check_event(struct model *m, uint64_t seq, bool is_ours,
     unsigned parts = seq % 3 ? (1u << seq % 3) - 1 : 1u << FILTERED;
 
     assert_int_equal(m->done[seq], is_ours ? parts : 0);
+    assert_int_equal(m->ended[seq], is_ours ? 1 : 0);
+    if (is_ours && m->dead[seq])
+        assert_int_equal(m->class[seq], LEDGER_DEAD);
+    for (unsigned sub = 0; sub < 2; sub++)
+        if (is_ours && parts >> sub & 1)
+            assert_int_equal(m->code[seq][sub],
+                             m->dead[seq] >> sub & 1 ? PART_DEAD
+                                                     : PART_DELIVERED);
     for (unsigned sub = 0; sub < 3; sub++) {
         if (!is_ours || !(parts >> sub & 1))
             assert_int_equal(m->times[seq][sub], 0);
@@ -408,16 +458,16 @@ static void a_lane_stops_when_too_much_is_open(void **state)
     flush(f, seq);
     for (unsigned i = 0; i < LANE_PENDING_MAX; i++) {
         assert_int_equal(take(l, &ev), LANE_EVENT);
-        lane_begin(ev, 1);
+        lane_begin(ev, 1, 0);
         first = first ? first : ev;
     }
     assert_true(lane_has_more(l));
     assert_false(lane_ready(l));
     assert_int_equal(take(l, &ev), LANE_FULL);
-    lane_settle(first, LANE_DELIVERED);
+    lane_settle(first, 1, PART_DELIVERED);
     assert_true(lane_ready(l));
     assert_int_equal(take(l, &ev), LANE_EVENT);
-    lane_begin(ev, 0);
+    lane_begin(ev, 0, 5);
     assert_int_equal(take(l, &ev), LANE_EMPTY);
     assert_false(lane_has_more(l));
     assert_int_equal(lane_counters(l)->filtered, 1);
@@ -435,7 +485,7 @@ static void a_lane_stops_when_too_much_waits(void **state)
     flush(f, seq);
     for (unsigned i = 0; i < LANE_RETRIES_MAX; i++) {
         assert_int_equal(take(l, &ev), LANE_EVENT);
-        lane_begin(ev, 1);
+        lane_begin(ev, 1, 0);
         lane_set_aside(ev);
     }
     assert_int_equal(take(l, &ev), LANE_FULL);
@@ -461,7 +511,46 @@ static void events_of_others_are_passed(void **state)
     assert_int_equal(lane_counters(l)->accepted, 1);
     assert_int_equal(lane_reread(l, ev, &r, &e), 0);
     assert_int_equal(r.seq, seq);
-    lane_begin(ev, 0);
+    lane_begin(ev, 0, 5);
+}
+
+/* A dead letter that is tried again: pending, and then what it became. */
+static void a_dead_event_is_revived(void **state)
+{
+    struct fixture *f = *state;
+    struct lane *l = open_lane(f, OURS);
+    struct model *m = xcalloc(1, sizeof *m);
+    struct lane_event *ev;
+    struct journal_pos at;
+
+    flush(f, append_one(f, OURS));
+    assert_int_equal(take(l, &ev), LANE_EVENT);
+    at = ev->at;
+    lane_begin(ev, 2, 0);
+    lane_settle(ev, 0, PART_DEAD + DEAD_REJECTED);
+    lane_settle(ev, 1, PART_DEAD + DEAD_REJECTED);
+    report(m, l);
+    assert_int_equal(m->class[1], LEDGER_DEAD);
+    ev = lane_revive(l, at, 0, true);
+    assert_int_equal(lane_counters(l)->dead, 0);
+    report(m, l);
+    assert_int_equal(m->state.pending_count, 1);
+    assert_int_equal(m->class[1], LEDGER_REOPENED);
+    /* The other part too, while the first still waits. */
+    lane_set_aside(ev);
+    assert_ptr_equal(lane_revive(l, at, 1, false), ev);
+    lane_settle(ev, 1, PART_DELIVERED);
+    report(m, l);
+    assert_int_equal(m->state.pending_count, 0);
+    lane_resume(ev);
+    lane_settle(ev, 0, PART_DELIVERED);
+    report(m, l);
+    assert_int_equal(m->class[1], LEDGER_DELIVERED);
+    assert_int_equal(m->ended[1], 1);
+    assert_int_equal(m->sums.dead, 0);
+    assert_int_equal(m->sums.delivered, 1);
+    free(m->pending);
+    free(m);
 }
 
 int main(void)
@@ -478,6 +567,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lane_stops_when_too_much_waits,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(events_of_others_are_passed, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_dead_event_is_revived, setup,
                                         teardown),
     };
 

@@ -20,8 +20,9 @@
 static const char schema[] =
     "CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
     "CREATE TABLE lane("
-    " id INTEGER PRIMARY KEY, source INTEGER NOT NULL REFERENCES source(id),"
-    " destination TEXT NOT NULL,"
+    " id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " source INTEGER NOT NULL REFERENCES source(id),"
+    " destination TEXT NOT NULL, start INTEGER NOT NULL,"
     " seq INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL,"
     " accepted INTEGER NOT NULL DEFAULT 0,"
     " delivered INTEGER NOT NULL DEFAULT 0,"
@@ -51,27 +52,36 @@ static const char schema[] =
     "CREATE TABLE token("
     " destination TEXT PRIMARY KEY, origin TEXT NOT NULL,"
     " tokens TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE paused(destination TEXT PRIMARY KEY) WITHOUT ROWID;";
+    "CREATE TABLE paused(destination TEXT PRIMARY KEY) WITHOUT ROWID;"
+    "CREATE TABLE outcome_segment("
+    " n INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, least INTEGER NOT NULL,"
+    " greatest INTEGER NOT NULL);"
+    "CREATE TABLE outcome_base("
+    " segment INTEGER NOT NULL, lane INTEGER NOT NULL,"
+    " delivered INTEGER NOT NULL, filtered INTEGER NOT NULL,"
+    " dead INTEGER NOT NULL, lost INTEGER NOT NULL,"
+    " PRIMARY KEY(segment, lane)) WITHOUT ROWID;";
 
 enum statement {
     SOURCE_FIND, SOURCE_ADD, LANE_FIND, LANE_ADD, LANE_PUT, LANE_ALL,
     RETRY_PUT, RETRY_DROP, RETRY_DEAD, RETRY_ALL, DEAD_ADD, DEAD_LIST, DEAD_DROP,
     INGEST_DEAD_ADD, TOKEN_PUT, TOKEN_DROP, TOKEN_ALL, PAUSE_ADD,
-    PAUSE_DROP, PAUSE_FIND, STATEMENTS
+    PAUSE_DROP, PAUSE_FIND, SEGMENT_PUT, SEGMENT_DROP, BASE_DROP,
+    SEGMENT_ALL, BASE_PUT, STATEMENTS
 };
 
 #define LANE_COLUMNS                                                           \
     "l.id, l.source, l.destination, s.name, l.seq, l.segment, l.offset,"      \
     " l.accepted, l.delivered, l.filtered, l.dead, l.attempts, l.retries,"    \
-    " l.lost, l.pending FROM lane l JOIN source s ON s.id = l.source"
+    " l.lost, l.pending, l.start FROM lane l JOIN source s ON s.id = l.source"
 
 static const char *const texts[STATEMENTS] = {
     [SOURCE_FIND] = "SELECT id FROM source WHERE name = ?1",
     [SOURCE_ADD] = "INSERT INTO source(name) VALUES(?1)",
     [LANE_FIND] = "SELECT " LANE_COLUMNS
                   " WHERE l.source = ?1 AND l.destination = ?2",
-    [LANE_ADD] = "INSERT INTO lane(source, destination, seq, segment, offset)"
-                 " VALUES(?1, ?2, ?3, ?4, ?5)",
+    [LANE_ADD] = "INSERT INTO lane(source, destination, start, seq, segment,"
+                 " offset) VALUES(?1, ?2, ?3, ?3, ?4, ?5)",
     [LANE_PUT] = "UPDATE lane SET seq = ?2, segment = ?3, offset = ?4,"
                  " accepted = ?5, delivered = ?6, filtered = ?7, dead = ?8,"
                  " attempts = ?9, retries = ?10, lost = ?11, pending = ?12"
@@ -97,6 +107,13 @@ static const char *const texts[STATEMENTS] = {
     [PAUSE_ADD] = "INSERT OR IGNORE INTO paused VALUES(?1)",
     [PAUSE_DROP] = "DELETE FROM paused WHERE destination = ?1",
     [PAUSE_FIND] = "SELECT 1 FROM paused WHERE destination = ?1",
+    [SEGMENT_PUT] = "INSERT OR REPLACE INTO outcome_segment"
+                    " VALUES(?1, ?2, ?3, ?4)",
+    [SEGMENT_DROP] = "DELETE FROM outcome_segment WHERE n = ?1",
+    [BASE_DROP] = "DELETE FROM outcome_base WHERE segment = ?1",
+    [SEGMENT_ALL] = "SELECT * FROM outcome_segment ORDER BY n",
+    [BASE_PUT] = "INSERT OR REPLACE INTO outcome_base"
+                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
 };
 
 struct state {
@@ -209,6 +226,13 @@ void state_close(struct state *s)
     if (!s)
         return;
     state_commit(s, &ignored);
+    state_abandon(s);
+}
+
+void state_abandon(struct state *s)
+{
+    if (!s)
+        return;
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(s->statements[i]);
     sqlite3_close(s->db);
@@ -315,6 +339,7 @@ static void read_lane(sqlite3_stmt *q, struct state_lane *out)
     c->attempts = (uint64_t)sqlite3_column_int64(q, 11);
     c->retries = (uint64_t)sqlite3_column_int64(q, 12);
     c->lost = (uint64_t)sqlite3_column_int64(q, 13);
+    out->start = (uint64_t)sqlite3_column_int64(q, 15);
     out->pending_count = (uint32_t)(bytes / sizeof *out->pending);
     out->pending = NULL;
     if (out->pending_count) {
@@ -456,6 +481,63 @@ int state_retries(struct state *s, uint32_t lane,
     }
     sqlite3_reset(q);
     return rc == SQLITE_DONE ? 0 : failed(s, "retries cannot be read", e);
+}
+
+int state_segment_put(struct state *s, const struct ledger_segment *g,
+                      struct err *e)
+{
+    sqlite3_stmt *q = use(s, SEGMENT_PUT);
+
+    bind_int(q, 1, (int64_t)g->n);
+    bind_int(q, 2, (int64_t)g->bytes);
+    bind_int(q, 3, (int64_t)g->least);
+    bind_int(q, 4, (int64_t)g->greatest);
+    return change(s, q, e);
+}
+
+int state_segment_drop(struct state *s, uint64_t n, struct err *e)
+{
+    sqlite3_stmt *q = use(s, SEGMENT_DROP);
+
+    bind_int(q, 1, (int64_t)n);
+    if (change(s, q, e) != 0)
+        return -1;
+    q = use(s, BASE_DROP);
+    bind_int(q, 1, (int64_t)n);
+    return change(s, q, e);
+}
+
+int state_segments(struct state *s,
+                   void (*each)(void *arg, const struct ledger_segment *g),
+                   void *arg, struct err *e)
+{
+    sqlite3_stmt *q = use(s, SEGMENT_ALL);
+    int rc;
+
+    while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
+        struct ledger_segment g = { (uint64_t)sqlite3_column_int64(q, 0),
+                                     (uint64_t)sqlite3_column_int64(q, 1),
+                                     (uint64_t)sqlite3_column_int64(q, 2),
+                                     (uint64_t)sqlite3_column_int64(q, 3) };
+
+        each(arg, &g);
+    }
+    sqlite3_reset(q);
+    return rc == SQLITE_DONE ? 0 : failed(s, "segments cannot be read", e);
+}
+
+int state_base_put(struct state *s, uint64_t n, uint32_t lane,
+                   const struct ledger_sums *sums, struct err *e)
+{
+    sqlite3_stmt *q = use(s, BASE_PUT);
+
+    bind_int(q, 1, (int64_t)n);
+    bind_int(q, 2, lane);
+    bind_int(q, 3, (int64_t)sums->delivered);
+    bind_int(q, 4, (int64_t)sums->filtered);
+    bind_int(q, 5, (int64_t)sums->dead);
+    bind_int(q, 6, (int64_t)sums->lost);
+    return change(s, q, e);
 }
 
 int state_dead_add(struct state *s, const struct dead_letter *d, struct err *e)

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "ipc/proto.h"
+#include "ledger/log.h"
 
 #include <manifold/types.h>
 #include <stdbool.h>
@@ -19,6 +20,8 @@ struct state;
 
 struct state *state_open(const char *path, struct err *e);
 void state_close(struct state *s); /* commits */
+/* Closes without what was not committed. */
+void state_abandon(struct state *s);
 /* Anything written since the last commit? */
 bool state_dirty(const struct state *s);
 int state_commit(struct state *s, struct err *e);
@@ -29,6 +32,7 @@ uint32_t state_source(struct state *s, const char *name, struct err *e);
 struct state_lane {
     uint32_t id, source;
     char destination[72], source_name[72];
+    uint64_t start; /* the first event that was its own to read */
     struct journal_pos next;
     struct counters counters;
     struct journal_pos *pending; /* owned by the callee for the call */
@@ -55,6 +59,19 @@ int state_retries(struct state *s, uint32_t lane,
                   void (*each)(void *arg, const struct msg_retry *r,
                                mf_str error),
                   void *arg, struct err *e);
+
+/* ---- the outcome log: see ledger/log.h ---- */
+
+int state_segment_put(struct state *s, const struct ledger_segment *g,
+                      struct err *e);
+int state_segment_drop(struct state *s, uint64_t n, struct err *e);
+/* Oldest first. */
+int state_segments(struct state *s,
+                   void (*each)(void *arg, const struct ledger_segment *g),
+                   void *arg, struct err *e);
+/* What a lane's counters were when segment n began. */
+int state_base_put(struct state *s, uint64_t n, uint32_t lane,
+                   const struct ledger_sums *sums, struct err *e);
 
 struct dead_letter {
     int64_t id;

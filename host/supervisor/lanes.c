@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,7 @@ static struct sup_lane *add(struct supervisor *s, const struct state_lane *f)
     if (f->pending_count)
         memcpy(l->pending, f->pending, f->pending_count * sizeof *l->pending);
     buf_init(&l->waiting, WAITING_MAX);
+    ledger_init(&l->outcomes, LEDGER_BLOCK_MOST);
     l->next = s->lanes;
     s->lanes = l;
     return l;
@@ -277,19 +279,29 @@ static void on_lane_state(struct supervisor *s, struct sup_lane *l,
                           mf_str text)
 {
     struct msg_lane_state m;
+    size_t listed;
     struct err e;
 
     memcpy(&m, text.ptr, sizeof m);
+    listed = m.pending_count * sizeof *l->pending;
     if (m.pending_count > 2 * LANE_PENDING_MAX ||
-        text.len != sizeof m + m.pending_count * sizeof *l->pending) {
+        text.len != sizeof m + listed + m.outcome_bytes) {
         log_error("a worker reported lane %u with %zu bytes; not taken", l->id,
                   text.len);
         return;
     }
+    if (books_note(s, l, (mf_str){ text.ptr + sizeof m + listed,
+                                      m.outcome_bytes },
+                      &e) != 0) {
+        log_error("lane %u: %s; its worker is ended, and what it reported "
+                  "will come again",
+                  l->id, e.text);
+        child_kill(l->holder->child, SIGKILL);
+        return;
+    }
     l->pending = xrealloc(l->pending,
                           (m.pending_count + 1) * sizeof *l->pending);
-    memcpy(l->pending, text.ptr + sizeof m,
-           m.pending_count * sizeof *l->pending);
+    memcpy(l->pending, text.ptr + sizeof m, listed);
     l->state = m;
     apply_waiting(s, l);
     if (state_lane_put(s->state, &l->state, l->pending, &e) != 0)
@@ -342,6 +354,7 @@ void lanes_free(struct supervisor *s)
         s->lanes = l->next;
         free(l->pending);
         buf_deinit(&l->waiting);
+        ledger_deinit(&l->outcomes);
         free(l);
     }
 }

@@ -18,12 +18,6 @@
 
 #include <stdbool.h>
 
-#define BACKOFF_FIRST_MS   1000   /* before the second attempt, at the most */
-#define BACKOFF_LAST_MS    300000 /* between attempts, at the most */
-#define BREAKER_FAILURES   10     /* in a row, until only probes go out */
-#define PROBE_FIRST_MS     500    /* before a probe, at the least */
-#define PROBE_LAST_MS      60000  /* between probes, at the most */
-#define HOLD_MAX_MS        300000 /* of quiet that a Retry-After can ask for */
 #define PLUGIN_GRACE_MS    10000  /* for native code beyond its own deadline */
 #define DEAD_EVENT_BYTES   65536  /* of an event kept in a dead letter */
 #define DEAD_EXCHANGE_BYTES 16384 /* of its last request and answer each */

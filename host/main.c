@@ -25,6 +25,8 @@ static const struct command {
     { "send", "one event from flags or standard input", cmd_send },
     { "pause", "stop delivering to a destination", cmd_pause },
     { "resume", "go on delivering to it", cmd_pause },
+    { "dead", "dead letters: ls, show, replay, drop", cmd_dead },
+    { "replay", "send what is retained to a destination again", cmd_replay },
     { "plugins", "what is installed; what a plugin asks for", cmd_plugins },
     { "map", "what would be sent, without a network", cmd_map },
     { "test", "the cases of plugins, without a network", cmd_test },

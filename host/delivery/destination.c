@@ -11,6 +11,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "delivery/inner.h"
+#include "delivery/replay.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,14 +56,6 @@ static uint32_t subscription_key(const struct instance *i, unsigned n)
     return crc32c(0, name.ptr, name.len);
 }
 
-static int find_subscription(const struct destination *d, uint32_t key)
-{
-    for (size_t n = 0; n < instance_subscriptions(d->instance); n++)
-        if (d->keys[n] == key)
-            return (int)n;
-    return -1;
-}
-
 /* ---- taking ---- */
 
 static void mark_event(struct destination *d, const struct lane_event *ev)
@@ -102,25 +95,10 @@ static bool bury_poison(struct destination *d, struct part *p, mf_str event)
     return why.len > 0;
 }
 
-static void start_event(struct destination *d, struct lane_event *ev,
-                        const struct journal_record *r)
+/* The parts of an event that has begun. */
+static void start_parts(struct destination *d, struct lane_event *ev,
+                        const uint8_t *subs, size_t n, mf_str event)
 {
-    struct part whole = { .ev = ev, .subscription = UINT32_MAX };
-    uint8_t subs[SUBSCRIPTIONS_MAX];
-    enum select_reason why;
-    size_t n = 0;
-
-    if (suspects_why(d->suspects, lane_id(ev->lane), ev->at.seq).len) {
-        lane_begin(ev, 1, 0);
-        bury_poison(d, &whole, r->payload);
-        return;
-    }
-    arena_reset(&d->map_arena);
-    mark_event(d, ev);
-    why = instance_select(d->instance, json_root(r->payload), subs, &n,
-                          &d->map_arena);
-    slot_unmark(d->slot);
-    lane_begin(ev, (unsigned)n, (uint8_t)why);
     for (size_t i = 0; i < n; i++) {
         struct part p = { .ev = ev, .subscription = subs[i],
                           .key = d->keys[subs[i]] };
@@ -128,10 +106,56 @@ static void start_event(struct destination *d, struct lane_event *ev,
         if (clock_ms() - ev->received_ms > d->ttl_ms)
             part_bury(d, &p, DEAD_EXPIRED, 0,
                       MF_STR("it outlived its ttl before it could be tried"),
-                      NULL, r->payload);
+                      NULL, event);
         else
-            start_part(d, &p, r->payload);
+            start_part(d, &p, event);
     }
+}
+
+static size_t choose(struct destination *d, const struct lane_event *ev,
+                     mf_str event, uint8_t subs[SUBSCRIPTIONS_MAX],
+                     uint8_t *why)
+{
+    size_t n = 0;
+
+    arena_reset(&d->map_arena);
+    mark_event(d, ev);
+    *why = (uint8_t)instance_select(d->instance, json_root(event), subs, &n,
+                                    &d->map_arena);
+    slot_unmark(d->slot);
+    return n;
+}
+
+static void start_event(struct destination *d, struct lane_event *ev,
+                        const struct journal_record *r)
+{
+    struct part whole = { .ev = ev, .subscription = UINT32_MAX };
+    uint8_t subs[SUBSCRIPTIONS_MAX], why;
+    size_t n;
+
+    if (!lane_takes(d, ev, r))
+        return;
+    if (suspects_why(d->suspects, lane_id(ev->lane), ev->at.seq).len) {
+        lane_begin(ev, 1, 0);
+        bury_poison(d, &whole, r->payload);
+        return;
+    }
+    n = choose(d, ev, r->payload, subs, &why);
+    lane_begin(ev, (unsigned)n, why);
+    start_parts(d, ev, subs, n, r->payload);
+}
+
+/* A dead letter about an event as a whole, taken up again: what its parts are
+ * is known now. */
+static void start_whole(struct destination *d, struct part *p, mf_str event)
+{
+    struct msg_retry_key key = { lane_id(p->ev->lane), p->key, p->ev->at.seq };
+    uint8_t subs[SUBSCRIPTIONS_MAX], why;
+    size_t n = choose(d, p->ev, event, subs, &why);
+
+    d->reports.retry_done(d->reports.arg, &key);
+    lane_begin_whole(p->ev, (unsigned)n, why);
+    start_parts(d, p->ev, subs, n, event);
 }
 
 static void start_retry(struct destination *d)
@@ -141,7 +165,7 @@ static void start_retry(struct destination *d)
     struct err e;
 
     lane_resume(p.ev);
-    if (p.subscription == UINT32_MAX) {
+    if (p.subscription == UINT32_MAX && p.key) {
         part_bury(d, &p, DEAD_GONE, 0,
                   MF_STR("the subscription it waited for is no longer "
                          "configured"),
@@ -157,20 +181,27 @@ static void start_retry(struct destination *d)
         p.ev->received_ms = r.received_ms;
     if (bury_poison(d, &p, r.payload))
         return;
-    start_part(d, &p, r.payload);
+    if (p.subscription == UINT32_MAX)
+        start_whole(d, &p, r.payload);
+    else
+        start_part(d, &p, r.payload);
 }
 
-/* One event from the next lane that has one. False if none has. */
-static bool take_one(struct destination *d)
+/* One event from the next lane that has one, of replays or of live lanes.
+ * False if none has. */
+static bool take_from(struct destination *d, bool replays, int64_t now_ms)
 {
-    if (clock_mono_ms() < d->broken_ms)
-        return false;
     for (size_t tried = 0; tried < d->lane_count;) {
         struct lane *l = d->lanes[d->turn % d->lane_count];
         struct lane_event *ev;
         struct journal_record r;
         struct err e;
 
+        if (!lane_may_take(d, l, replays, now_ms)) {
+            d->turn++;
+            tried++;
+            continue;
+        }
         switch (lane_take(l, &ev, &r, &e)) {
         case LANE_EVENT:
             d->turn++;
@@ -195,6 +226,17 @@ static bool take_one(struct destination *d)
     return false;
 }
 
+static bool take_one(struct destination *d)
+{
+    bool replay = d->replay_count && d->live_run >= REPLAY_TURN - 1;
+    int64_t now = clock_mono_ms();
+
+    if (now < d->broken_ms)
+        return false;
+    return take_from(d, replay, now) ||
+           (d->replay_count && take_from(d, !replay, now));
+}
+
 static bool retry_is_due(const struct destination *d, int64_t now_ms)
 {
     return retries_due_ms(&d->retries) <= now_ms;
@@ -202,11 +244,8 @@ static bool retry_is_due(const struct destination *d, int64_t now_ms)
 
 static bool has_work(const struct destination *d, int64_t now_ms)
 {
-    bool work = d->open_count || retry_is_due(d, now_ms);
-
-    for (size_t i = 0; i < d->lane_count && !work && !d->draining; i++)
-        work = lane_ready(d->lanes[i]);
-    return work;
+    return d->open_count || retry_is_due(d, now_ms) ||
+           (!d->draining && lanes_next_ms(d, now_ms) <= now_ms);
 }
 
 bool destination_pump(struct destination *d, unsigned budget)
@@ -244,12 +283,12 @@ bool destination_pump(struct destination *d, unsigned budget)
 static int64_t next_start_ms(const struct destination *d, int64_t now_ms)
 {
     int64_t at = retries_due_ms(&d->retries);
-    bool readable = false;
+    int64_t readable = lanes_next_ms(d, now_ms);
 
-    for (size_t i = 0; i < d->lane_count && !readable; i++)
-        readable = lane_ready(d->lanes[i]);
-    if (readable && at > now_ms)
-        at = d->broken_ms > now_ms ? d->broken_ms : now_ms;
+    if (readable < d->broken_ms)
+        readable = d->broken_ms;
+    if (readable < at)
+        at = readable;
     if (at == INT64_MAX || !health_probing(&d->health))
         return at;
     if (d->flying_count || d->open_count)
@@ -344,8 +383,10 @@ void destination_free(struct destination *d)
     if (!d)
         return;
     flights_deinit(d);
-    for (size_t i = 0; i < d->lane_count; i++)
+    for (size_t i = 0; i < d->lane_count; i++) {
+        replay_leave(lane_owner(d->lanes[i]));
         lane_free(d->lanes[i]);
+    }
     arena_deinit(&d->map_arena);
     retries_deinit(&d->retries);
     token_free(d->token);
@@ -368,6 +409,7 @@ void destination_add_lane(struct destination *d, struct lane *l)
 {
     ASSERT(d->lane_count < LANES_MAX);
     d->lanes[d->lane_count++] = l;
+    d->replay_count += lane_owner(l) != NULL;
 }
 
 struct lane *destination_lane(struct destination *d, uint32_t id)
@@ -386,26 +428,6 @@ size_t destination_lane_count(const struct destination *d)
 struct lane *destination_lane_at(struct destination *d, size_t i)
 {
     return d->lanes[i];
-}
-
-void destination_restore(struct destination *d, struct lane *l,
-                         const struct msg_retry *r, mf_str error)
-{
-    int sub = find_subscription(d, r->key.subscription);
-    int64_t wait = r->due_ms - clock_ms();
-    struct part p = { .subscription = sub < 0 ? UINT32_MAX : (uint32_t)sub,
-                      .key = r->key.subscription,
-                      .attempts = r->attempts,
-                      .first_ms = r->first_ms,
-                      .persisted = true };
-
-    (void)error;
-    if (wait < 0 || sub < 0)
-        wait = 0;
-    if (wait > 86400000) /* the clock was turned back */
-        wait = BACKOFF_LAST_MS;
-    p.ev = lane_restore(l, r->at, r->event_dead);
-    retries_push(&d->retries, &p, clock_mono_ms() + wait);
 }
 
 void destination_drain(struct destination *d)

@@ -90,6 +90,7 @@ static void land(struct flight *f)
         part_judge(d, f, i);
     ring_drop(f);
     d->flying_count--;
+    d->replay_flying -= f->replay;
     flight_free(f);
     if (!d->pumping && d->settled)
         d->settled(d->settled_arg);
@@ -185,6 +186,8 @@ static void launch(struct flight *f)
     f->probe = health_probing(&d->health);
     ring_add(&d->flying, f);
     d->flying_count++;
+    f->replay = lane_owner(f->parts[0].ev->lane) != NULL;
+    d->replay_flying += f->replay;
     mark(f, native ? PHASE_DELIVER : PHASE_PERFORM,
          native ? d->transport_options.timeout_ms + PLUGIN_GRACE_MS : 0);
     if (native) {

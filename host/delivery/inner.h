@@ -5,6 +5,7 @@
  *
  * destination.c  its life, its lanes, what is taken and when
  * flight.c       calls: batches that fill, calls under way, their answers
+ * revive.c       what is taken up again, and replays beside live lanes
  * settle.c       what becomes of a part: settled, set aside, dead
  * health.c       the breaker, and the quiet that a far side asked for */
 #ifndef DELIVERY_INNER_H
@@ -29,6 +30,7 @@ struct flight {
     struct part *parts;
     unsigned count, cap, outstanding;
     bool probe; /* left while the breaker was open */
+    bool replay; /* of a replay's event, or begun with one */
     int64_t flush_ms;  /* monotonic; open ones */
     mf_str key;        /* batch key; owned */
     uint64_t token;    /* version of the token it carries */
@@ -53,6 +55,9 @@ struct destination {
 
     struct lane *lanes[LANES_MAX];
     size_t lane_count, turn;
+    size_t replay_count; /* lanes that are replays */
+    unsigned replay_flying; /* their calls under way */
+    unsigned live_run; /* events of live lanes since the last of a replay */
     struct flight open, flying; /* heads of rings */
     unsigned open_count, flying_count;
     struct retries retries;
@@ -72,6 +77,19 @@ uint64_t chance64(void);
 /* A text of at most so many bytes, whole characters where it is UTF-8. */
 mf_str text_cut(mf_str s, size_t most);
 void destination_note_error(struct destination *d, const char *what);
+
+/* ---- revive.c ---- */
+
+/* Where the subscription of that key stands, -1: there is none. */
+int destination_subscription(const struct destination *d, uint32_t key);
+/* When a lane may be read, monotonic; INT64_MAX: none before it is told. */
+int64_t lanes_next_ms(const struct destination *d, int64_t now_ms);
+/* Is it a replay, as asked for, and has it the right to an event now? */
+bool lane_may_take(const struct destination *d, const struct lane *l,
+                   bool replays, int64_t now_ms);
+/* False: the event is none that the replay is about, and has ended. */
+bool lane_takes(struct destination *d, struct lane_event *ev,
+                const struct journal_record *r);
 
 /* ---- flight.c ---- */
 

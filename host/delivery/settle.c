@@ -6,6 +6,7 @@
  * A part that is set aside leaves its lane's window for a row in state.db, so
  * that the lane goes on; the row goes with the part's end. */
 #include "delivery/inner.h"
+#include "delivery/replay.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +34,12 @@ static mf_str request_text(const struct flight *f, struct arena *a)
                         r->body.ptr ? r->body.ptr : "");
 }
 
+static mf_str member_text(mf_str event, mf_str key, struct arena *a)
+{
+    return event.len ? json_text(json_get(json_root(event), key), a)
+                     : (mf_str){ "", 0 };
+}
+
 void part_bury(struct destination *d, struct part *p, enum dead_reason why,
                int32_t status, mf_str error, const struct flight *f,
                mf_str event)
@@ -52,21 +59,22 @@ void part_bury(struct destination *d, struct part *p, enum dead_reason why,
     struct journal_record r;
     struct arena a;
     struct err e;
-    mf_str id;
+    mf_str id, name;
 
     arena_init(&a, 1 << 20);
-    if (event.len == 0 && why != DEAD_GONE &&
-        lane_reread(p->ev->lane, p->ev, &r, &e) == 0)
+    if (event.len == 0 && lane_reread(p->ev->lane, p->ev, &r, &e) == 0)
         event = r.payload;
-    id = event.len ? json_text(json_get(json_root(event), MF_STR("messageId")),
-                               &a)
-                   : (mf_str){ "", 0 };
+    id = member_text(event, MF_STR("messageId"), &a);
+    name = member_text(event, MF_STR("event"), &a);
+    if (name.len == 0)
+        name = member_text(event, MF_STR("name"), &a);
     d->reports.dead(d->reports.arg, &m, text_cut(error, ERROR_TEXT_MAX),
                     mf_cstr(action ? action->slug : ""), id,
                     event.len <= DEAD_EVENT_BYTES ? event : (mf_str){ "", 0 },
                     request_text(f, &a),
                     f && f->last_answer ? mf_cstr(f->last_answer)
-                                        : (mf_str){ "", 0 });
+                                        : (mf_str){ "", 0 },
+                    text_cut(name, DEAD_NAME_BYTES));
     arena_deinit(&a);
     part_settle(d, p, (uint8_t)(PART_DEAD + why));
 }
@@ -96,6 +104,12 @@ static void set_aside(struct destination *d, struct part *p,
 static void try_again(struct destination *d, struct part *p,
                       const struct call_result *r, const struct flight *f)
 {
+    const struct replay *replay = lane_owner(p->ev->lane);
+
+    if (replay && replay->stopped == REPLAY_CANCELLED) {
+        part_settle(d, p, PART_SKIPPED);
+        return;
+    }
     if (clock_ms() - p->ev->received_ms > d->ttl_ms) {
         part_bury(d, p, DEAD_EXPIRED, r->status, r->message, f,
                   (mf_str){ "", 0 });

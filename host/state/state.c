@@ -4,6 +4,8 @@
  * statement is prepared once. */
 #include "state/state.h"
 
+#include "state/inner.h"
+
 #include "base/mem.h"
 
 #include <fcntl.h>
@@ -15,7 +17,6 @@
 #include <unistd.h>
 
 #define STATE_VERSION 1
-#define DEAD_LIST_MAX 1000
 
 static const char schema[] =
     "CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
@@ -29,26 +30,27 @@ static const char schema[] =
     " filtered INTEGER NOT NULL DEFAULT 0, dead INTEGER NOT NULL DEFAULT 0,"
     " attempts INTEGER NOT NULL DEFAULT 0, retries INTEGER NOT NULL DEFAULT 0,"
     " lost INTEGER NOT NULL DEFAULT 0, pending BLOB,"
-    " UNIQUE(source, destination));"
+    " replay INTEGER NOT NULL DEFAULT 0," /* its job; 0: the live lane */
+    " until INTEGER NOT NULL DEFAULT 0,"  /* the last it reads, 0: none */
+    " letters INTEGER NOT NULL DEFAULT 0,"
+    " letter_bytes INTEGER NOT NULL DEFAULT 0,"
+    " UNIQUE(source, destination, replay));"
+    /* since: TTL counts from there and not from the receipt, where it is not
+     * 0. event: the letter's own copy, of a part that was dead before. */
     "CREATE TABLE retry("
     " lane INTEGER NOT NULL, seq INTEGER NOT NULL,"
     " subscription INTEGER NOT NULL, segment INTEGER NOT NULL,"
     " offset INTEGER NOT NULL, due INTEGER NOT NULL, first INTEGER NOT NULL,"
     " attempts INTEGER NOT NULL, status INTEGER NOT NULL,"
     " event_dead INTEGER NOT NULL, error TEXT NOT NULL,"
+    " since INTEGER NOT NULL DEFAULT 0, event TEXT NOT NULL DEFAULT '',"
     " PRIMARY KEY(lane, seq, subscription)) WITHOUT ROWID;"
-    "CREATE TABLE dead("
-    " id INTEGER PRIMARY KEY AUTOINCREMENT, lane INTEGER NOT NULL,"
-    " seq INTEGER NOT NULL, subscription INTEGER NOT NULL,"
-    " segment INTEGER NOT NULL, offset INTEGER NOT NULL,"
-    " first INTEGER NOT NULL, at INTEGER NOT NULL, attempts INTEGER NOT NULL,"
-    " reason INTEGER NOT NULL, status INTEGER NOT NULL, error TEXT NOT NULL,"
-    " action TEXT NOT NULL, message_id TEXT NOT NULL, event TEXT NOT NULL,"
-    " request TEXT NOT NULL, response TEXT NOT NULL);"
-    "CREATE INDEX dead_by_lane ON dead(lane, id);"
+    LETTERS_SCHEMA
+    REPLAYS_SCHEMA
     "CREATE TABLE ingest_dead("
     " id INTEGER PRIMARY KEY AUTOINCREMENT, source INTEGER NOT NULL,"
     " at INTEGER NOT NULL, code TEXT NOT NULL, event TEXT NOT NULL);"
+    "CREATE INDEX ingest_dead_by_source ON ingest_dead(source, id);"
     "CREATE TABLE token("
     " destination TEXT PRIMARY KEY, origin TEXT NOT NULL,"
     " tokens TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;"
@@ -64,43 +66,41 @@ static const char schema[] =
 
 enum statement {
     SOURCE_FIND, SOURCE_ADD, LANE_FIND, LANE_ADD, LANE_PUT, LANE_ALL,
-    RETRY_PUT, RETRY_DROP, RETRY_DEAD, RETRY_ALL, DEAD_ADD, DEAD_LIST, DEAD_DROP,
-    INGEST_DEAD_ADD, TOKEN_PUT, TOKEN_DROP, TOKEN_ALL, PAUSE_ADD,
-    PAUSE_DROP, PAUSE_FIND, SEGMENT_PUT, SEGMENT_DROP, BASE_DROP,
-    SEGMENT_ALL, BASE_PUT, STATEMENTS
+    RETRY_PUT, RETRY_DROP, RETRY_DEAD, RETRY_ALL, TOKEN_PUT, TOKEN_DROP,
+    TOKEN_ALL, PAUSE_ADD, PAUSE_DROP, PAUSE_FIND, SEGMENT_PUT, SEGMENT_DROP,
+    BASE_DROP, SEGMENT_ALL, BASE_PUT, STATEMENTS
 };
 
 #define LANE_COLUMNS                                                           \
     "l.id, l.source, l.destination, s.name, l.seq, l.segment, l.offset,"      \
     " l.accepted, l.delivered, l.filtered, l.dead, l.attempts, l.retries,"    \
-    " l.lost, l.pending, l.start FROM lane l JOIN source s ON s.id = l.source"
+    " l.lost, l.pending, l.start, l.replay, l.until"                          \
+    " FROM lane l JOIN source s ON s.id = l.source"
 
 static const char *const texts[STATEMENTS] = {
     [SOURCE_FIND] = "SELECT id FROM source WHERE name = ?1",
     [SOURCE_ADD] = "INSERT INTO source(name) VALUES(?1)",
     [LANE_FIND] = "SELECT " LANE_COLUMNS
-                  " WHERE l.source = ?1 AND l.destination = ?2",
+                  " WHERE l.source = ?1 AND l.destination = ?2"
+                  " AND l.replay = ?3",
     [LANE_ADD] = "INSERT INTO lane(source, destination, start, seq, segment,"
-                 " offset) VALUES(?1, ?2, ?3, ?3, ?4, ?5)",
+                 " offset, replay, until)"
+                 " VALUES(?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7)",
     [LANE_PUT] = "UPDATE lane SET seq = ?2, segment = ?3, offset = ?4,"
                  " accepted = ?5, delivered = ?6, filtered = ?7, dead = ?8,"
                  " attempts = ?9, retries = ?10, lost = ?11, pending = ?12"
                  " WHERE id = ?1",
     [LANE_ALL] = "SELECT " LANE_COLUMNS " ORDER BY l.id",
-    [RETRY_PUT] = "INSERT OR REPLACE INTO retry VALUES"
-                  "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    [RETRY_PUT] = "INSERT INTO retry(lane, seq, subscription, segment, offset,"
+                  " due, first, attempts, status, event_dead, error)"
+                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+                  " ON CONFLICT DO UPDATE SET due = ?6, first = ?7,"
+                  " attempts = ?8, status = ?9, event_dead = ?10, error = ?11",
     [RETRY_DROP] = "DELETE FROM retry WHERE lane = ?1 AND seq = ?2"
                    " AND subscription = ?3",
-    [RETRY_DEAD] = "UPDATE retry SET event_dead = 1"
+    [RETRY_DEAD] = "UPDATE retry SET event_dead = ?3"
                    " WHERE lane = ?1 AND seq = ?2",
     [RETRY_ALL] = "SELECT * FROM retry WHERE lane = ?1 ORDER BY seq",
-    [DEAD_ADD] = "INSERT INTO dead VALUES(NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7,"
-                 " ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-    [DEAD_LIST] = "SELECT d.* FROM dead d JOIN lane l ON l.id = d.lane"
-                  " WHERE l.destination = ?1 AND (?2 = 0 OR d.id < ?2)"
-                  " ORDER BY d.id DESC LIMIT ?3",
-    [DEAD_DROP] = "DELETE FROM dead WHERE id = ?1",
-    [INGEST_DEAD_ADD] = "INSERT INTO ingest_dead VALUES(NULL, ?1, ?2, ?3, ?4)",
     [TOKEN_PUT] = "INSERT OR REPLACE INTO token VALUES(?1, ?2, ?3, ?4)",
     [TOKEN_DROP] = "DELETE FROM token WHERE destination = ?1",
     [TOKEN_ALL] = "SELECT * FROM token",
@@ -121,6 +121,11 @@ struct state {
     sqlite3_stmt *statements[STATEMENTS];
     bool in_transaction;
 };
+
+sqlite3 *state_db(struct state *s)
+{
+    return s->db;
+}
 
 static int failed(struct state *s, const char *doing, struct err *e)
 {
@@ -276,16 +281,23 @@ static void bind_int(sqlite3_stmt *q, int at, int64_t v)
     sqlite3_bind_int64(q, at, v);
 }
 
+int state_begin(struct state *s, struct err *e)
+{
+    if (s->in_transaction)
+        return 0;
+    if (run(s, "BEGIN IMMEDIATE", "a transaction cannot begin", e) != 0)
+        return -1;
+    s->in_transaction = true;
+    return 0;
+}
+
 /* Runs a writing statement inside the gathering transaction. */
 static int change(struct state *s, sqlite3_stmt *q, struct err *e)
 {
     int rc;
 
-    if (!s->in_transaction) {
-        if (run(s, "BEGIN IMMEDIATE", "a transaction cannot begin", e) != 0)
-            return -1;
-        s->in_transaction = true;
-    }
+    if (state_begin(s, e) != 0)
+        return -1;
     rc = sqlite3_step(q);
     sqlite3_reset(q);
     if (rc != SQLITE_DONE)
@@ -341,6 +353,8 @@ static void read_lane(sqlite3_stmt *q, struct state_lane *out)
     c->lost = (uint64_t)sqlite3_column_int64(q, 13);
     out->start = (uint64_t)sqlite3_column_int64(q, 15);
     out->pending_count = (uint32_t)(bytes / sizeof *out->pending);
+    out->replay = (uint32_t)sqlite3_column_int64(q, 16);
+    out->until = (uint64_t)sqlite3_column_int64(q, 17);
     out->pending = NULL;
     if (out->pending_count) {
         out->pending = xcalloc(out->pending_count, sizeof *out->pending);
@@ -350,6 +364,7 @@ static void read_lane(sqlite3_stmt *q, struct state_lane *out)
 }
 
 int state_lane_open(struct state *s, uint32_t source, const char *destination,
+                    uint32_t replay, uint64_t until,
                     struct journal_pos start, struct state_lane *out,
                     bool *made, struct err *e)
 {
@@ -360,6 +375,7 @@ int state_lane_open(struct state *s, uint32_t source, const char *destination,
 
         bind_int(q, 1, source);
         bind_text(q, 2, mf_cstr(destination));
+        bind_int(q, 3, replay);
         rc = sqlite3_step(q);
         if (rc == SQLITE_ROW)
             read_lane(q, out);
@@ -374,6 +390,8 @@ int state_lane_open(struct state *s, uint32_t source, const char *destination,
         bind_int(q, 3, (int64_t)start.seq);
         bind_int(q, 4, (int64_t)start.segment);
         bind_int(q, 5, (int64_t)start.offset);
+        bind_int(q, 6, replay);
+        bind_int(q, 7, (int64_t)until);
         if (change(s, q, e) != 0)
             return -1;
         *made = true;
@@ -455,7 +473,7 @@ int state_retry_drop(struct state *s, const struct msg_retry_key *k,
 
 int state_retries(struct state *s, uint32_t lane,
                   void (*each)(void *arg, const struct msg_retry *r,
-                               mf_str error),
+                               mf_str error, mf_str event),
                   void *arg, struct err *e)
 {
     sqlite3_stmt *q = use(s, RETRY_ALL);
@@ -466,7 +484,7 @@ int state_retries(struct state *s, uint32_t lane,
         struct msg_retry r = { .key = { lane,
                                         (uint32_t)sqlite3_column_int64(q, 2),
                                         (uint64_t)sqlite3_column_int64(q, 1) } };
-        mf_str error = text_at(q, 10);
+        mf_str error = text_at(q, 10), event = text_at(q, 12);
 
         r.at.seq = r.key.seq;
         r.at.segment = (uint64_t)sqlite3_column_int64(q, 3);
@@ -477,7 +495,8 @@ int state_retries(struct state *s, uint32_t lane,
         r.status = (int32_t)sqlite3_column_int64(q, 8);
         r.event_dead = (uint32_t)sqlite3_column_int64(q, 9);
         r.error_len = (uint32_t)error.len;
-        each(arg, &r, error);
+        r.since_ms = sqlite3_column_int64(q, 11);
+        each(arg, &r, error, event);
     }
     sqlite3_reset(q);
     return rc == SQLITE_DONE ? 0 : failed(s, "retries cannot be read", e);
@@ -540,87 +559,14 @@ int state_base_put(struct state *s, uint64_t n, uint32_t lane,
     return change(s, q, e);
 }
 
-int state_dead_add(struct state *s, const struct dead_letter *d, struct err *e)
+int state_retry_mark(struct state *s, uint32_t lane, uint64_t seq, bool dead,
+                     struct err *e)
 {
-    sqlite3_stmt *q = use(s, DEAD_ADD);
+    sqlite3_stmt *q = use(s, RETRY_DEAD);
 
-    bind_key(q, &d->m.key);
-    bind_int(q, 4, (int64_t)d->m.at.segment);
-    bind_int(q, 5, (int64_t)d->m.at.offset);
-    bind_int(q, 6, d->m.first_ms);
-    bind_int(q, 7, d->m.when_ms);
-    bind_int(q, 8, d->m.attempts);
-    bind_int(q, 9, d->m.reason);
-    bind_int(q, 10, d->m.status);
-    bind_text(q, 11, d->error);
-    bind_text(q, 12, d->action);
-    bind_text(q, 13, d->message_id);
-    bind_text(q, 14, d->event);
-    bind_text(q, 15, d->request);
-    bind_text(q, 16, d->response);
-    if (change(s, q, e) != 0)
-        return -1;
-    /* Its other parts may wait already; whichever ends last must know. */
-    q = use(s, RETRY_DEAD);
-    bind_int(q, 1, d->m.key.lane);
-    bind_int(q, 2, (int64_t)d->m.key.seq);
-    return change(s, q, e);
-}
-
-int state_dead_list(struct state *s, const char *destination, int64_t before,
-                    unsigned limit,
-                    void (*each)(void *arg, const struct dead_letter *d),
-                    void *arg, struct err *e)
-{
-    sqlite3_stmt *q = use(s, DEAD_LIST);
-    int rc;
-
-    bind_text(q, 1, mf_cstr(destination));
-    bind_int(q, 2, before);
-    bind_int(q, 3, limit < DEAD_LIST_MAX ? limit : DEAD_LIST_MAX);
-    while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
-        struct dead_letter d = { .id = sqlite3_column_int64(q, 0) };
-
-        d.m.key.lane = (uint32_t)sqlite3_column_int64(q, 1);
-        d.m.key.seq = (uint64_t)sqlite3_column_int64(q, 2);
-        d.m.key.subscription = (uint32_t)sqlite3_column_int64(q, 3);
-        d.m.at.seq = d.m.key.seq;
-        d.m.at.segment = (uint64_t)sqlite3_column_int64(q, 4);
-        d.m.at.offset = (uint64_t)sqlite3_column_int64(q, 5);
-        d.m.first_ms = sqlite3_column_int64(q, 6);
-        d.m.when_ms = sqlite3_column_int64(q, 7);
-        d.m.attempts = (uint32_t)sqlite3_column_int64(q, 8);
-        d.m.reason = (uint32_t)sqlite3_column_int64(q, 9);
-        d.m.status = (int32_t)sqlite3_column_int64(q, 10);
-        d.error = text_at(q, 11);
-        d.action = text_at(q, 12);
-        d.message_id = text_at(q, 13);
-        d.event = text_at(q, 14);
-        d.request = text_at(q, 15);
-        d.response = text_at(q, 16);
-        each(arg, &d);
-    }
-    sqlite3_reset(q);
-    return rc == SQLITE_DONE ? 0 : failed(s, "dead letters cannot be read", e);
-}
-
-int state_dead_drop(struct state *s, int64_t id, struct err *e)
-{
-    sqlite3_stmt *q = use(s, DEAD_DROP);
-
-    bind_int(q, 1, id);
-    return change(s, q, e);
-}
-
-int state_ingest_dead_add(struct state *s, const struct msg_ingest_dead *m,
-                          mf_str code, mf_str event, struct err *e)
-{
-    sqlite3_stmt *q = use(s, INGEST_DEAD_ADD);
-
-    bind_int(q, 1, m->source);
-    bind_int(q, 2, m->when_ms);
-    bind_text(q, 3, code);
-    bind_text(q, 4, event);
+    bind_int(q, 1, lane);
+    bind_int(q, 2, (int64_t)seq);
+    bind_int(q, 3, dead);
     return change(s, q, e);
 }
 

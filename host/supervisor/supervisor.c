@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "state/letters.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -352,6 +353,7 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
     (void)what;
     supervisor_notify("WATCHDOG=1");
     groups_watch(s);
+    letters_kick(s);
     books_retain(s);
     for (struct group *g = s->groups; g; g = g->next)
         if (g->wanted && !g->coming)
@@ -476,7 +478,8 @@ static int open_all(struct supervisor *s, struct err *e)
     s->state = state_open(path, e);
     s->ledger_fd = open_dir(dir, "outcomes", 0750, e);
     if (!s->state || s->ledger_fd < 0 || lanes_load(s, e) != 0 ||
-        books_load(s, e) != 0 || tokens_load(s, e) != 0)
+        books_load(s, e) != 0 || replays_load(s, e) != 0 ||
+        letters_load(s, e) != 0 || tokens_load(s, e) != 0)
         return -1;
     return share_head(s, e);
 }
@@ -505,6 +508,8 @@ static void close_all(struct supervisor *s)
         free(d->problem);
         free(d);
     }
+    letters_free(s);
+    replays_free(s);
     close_state(s);
     lanes_free(s);
     tokens_free(s);

@@ -290,7 +290,7 @@ static void on_lane_state(struct supervisor *s, struct sup_lane *l,
                   text.len);
         return;
     }
-    if (books_note(s, l, (mf_str){ text.ptr + sizeof m + listed,
+    if (records_note(s, l, (mf_str){ text.ptr + sizeof m + listed,
                                       m.outcome_bytes },
                       &e) != 0) {
         log_error("lane %u: %s; its worker is ended, and what it reported "

@@ -13,7 +13,7 @@
  * groups.c       worker processes and their generations
  * poison.c       events that workers die over
  * lanes.c        cursors and what workers report
- * books.c        the log of what became of events
+ * records.c      the log of what became of events
  * tokens.c       access tokens, and who may fetch one
  * reload.c       from a configuration to the changes it means
  * status.c       all of it as JSON */
@@ -237,20 +237,20 @@ void lanes_message(struct supervisor *s, const struct generation *from,
                    uint32_t type, mf_str text);
 void lanes_free(struct supervisor *s);
 
-/* ---- books.c ---- */
+/* ---- records.c ---- */
 /* After lanes_load(). */
-int books_load(struct supervisor *s, struct err *e);
+int records_load(struct supervisor *s, struct err *e);
 /* Takes over what a worker says of the lane's events. -1: it is no such thing,
  * or the log cannot be written and too much waits: do not take the report. */
-int books_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
+int records_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
                   struct err *e);
 /* Makes the log durable and tells state.db its end. Nothing of state.db may be
  * committed without. */
-int books_flush(struct supervisor *s, struct err *e);
-void books_committed(struct supervisor *s);
+int records_flush(struct supervisor *s, struct err *e);
+void records_committed(struct supervisor *s);
 /* Drops what the journal has no event of any more. */
-void books_retain(struct supervisor *s);
-void books_free(struct supervisor *s);
+void records_retain(struct supervisor *s);
+void records_free(struct supervisor *s);
 
 /* ---- tokens.c ---- */
 int tokens_load(struct supervisor *s, struct err *e);

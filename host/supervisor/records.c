@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * books.c - the supervisor's side of the outcome log: what workers report
+ * records.c - the supervisor's side of the outcome log: what workers report
  * is read, written anew as one block a lane and commit, made durable before
  * state.db is told, and dropped when the journal has none of it left.
  *
@@ -48,7 +48,7 @@ static bool is_kept(void *arg, uint64_t n)
     return false;
 }
 
-int books_load(struct supervisor *s, struct err *e)
+int records_load(struct supervisor *s, struct err *e)
 {
     struct ledger_segment newest = { .n = 1 };
 
@@ -78,7 +78,7 @@ static bool too_much(const struct supervisor *s, const struct sup_lane *l,
     return all > LEDGER_WAITING_MAX;
 }
 
-int books_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
+int records_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
                   struct err *e)
 {
     struct ledger_reader r;
@@ -157,7 +157,7 @@ static int tell_state(struct supervisor *s, struct err *e)
     return 0;
 }
 
-int books_flush(struct supervisor *s, struct err *e)
+int records_flush(struct supervisor *s, struct err *e)
 {
     do {
         gather(s);
@@ -175,7 +175,7 @@ int books_flush(struct supervisor *s, struct err *e)
     return 0;
 }
 
-void books_committed(struct supervisor *s)
+void records_committed(struct supervisor *s)
 {
     if (s->segments_gone)
         ledger_log_sweep(s->ledger_fd, is_kept, s);
@@ -184,7 +184,7 @@ void books_committed(struct supervisor *s)
 
 /* ---- retention ---- */
 
-void books_retain(struct supervisor *s)
+void records_retain(struct supervisor *s)
 {
     uint64_t first = atomic_load(&s->head->first);
     size_t gone = 0;
@@ -206,7 +206,7 @@ void books_retain(struct supervisor *s)
     supervisor_state_changed(s);
 }
 
-void books_free(struct supervisor *s)
+void records_free(struct supervisor *s)
 {
     ledger_log_free(s->ledger);
     free(s->segments);

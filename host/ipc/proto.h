@@ -134,6 +134,7 @@ enum dead_reason {
     DEAD_MAPPING,  /* the mapping or the field's rules refused it */
     DEAD_PLUGIN,   /* the plugin crashed, hung, or broke its contract on it */
     DEAD_GONE,     /* its subscription or its bytes are gone */
+    DEAD_LOST,     /* taken from the lane by retention or damage */
     DEAD_REASONS
 };
 

@@ -53,6 +53,10 @@ static const char schema[] =
     " destination TEXT PRIMARY KEY, origin TEXT NOT NULL,"
     " tokens TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE paused(destination TEXT PRIMARY KEY) WITHOUT ROWID;"
+    "CREATE TABLE dead_range("
+    " lane INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
+    " count INTEGER NOT NULL, reason INTEGER NOT NULL, at INTEGER NOT NULL,"
+    " PRIMARY KEY(lane, reason, first)) WITHOUT ROWID;"
     "CREATE TABLE outcome_segment("
     " n INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, least INTEGER NOT NULL,"
     " greatest INTEGER NOT NULL);"
@@ -67,7 +71,8 @@ enum statement {
     RETRY_PUT, RETRY_DROP, RETRY_DEAD, RETRY_ALL, DEAD_ADD, DEAD_LIST, DEAD_DROP,
     INGEST_DEAD_ADD, TOKEN_PUT, TOKEN_DROP, TOKEN_ALL, PAUSE_ADD,
     PAUSE_DROP, PAUSE_FIND, SEGMENT_PUT, SEGMENT_DROP, BASE_DROP,
-    SEGMENT_ALL, BASE_PUT, STATEMENTS
+    SEGMENT_ALL, BASE_PUT, RANGE_PUT, RANGE_COUNT, RANGE_OLDEST, RANGE_DROP,
+    RANGE_LIST, STATEMENTS
 };
 
 #define LANE_COLUMNS                                                           \
@@ -112,6 +117,18 @@ static const char *const texts[STATEMENTS] = {
     [SEGMENT_DROP] = "DELETE FROM outcome_segment WHERE n = ?1",
     [BASE_DROP] = "DELETE FROM outcome_base WHERE segment = ?1",
     [SEGMENT_ALL] = "SELECT * FROM outcome_segment ORDER BY n",
+    [RANGE_PUT] = "INSERT OR REPLACE INTO dead_range"
+                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [RANGE_COUNT] = "SELECT count(*) FROM dead_range"
+                    " WHERE lane = ?1 AND reason = ?2",
+    [RANGE_OLDEST] = "SELECT first, last, count, at FROM dead_range"
+                     " WHERE lane = ?1 AND reason = ?2"
+                     " ORDER BY first LIMIT 2",
+    [RANGE_DROP] = "DELETE FROM dead_range"
+                   " WHERE lane = ?1 AND reason = ?2 AND first = ?3",
+    [RANGE_LIST] = "SELECT r.lane, r.reason, r.first, r.last, r.count, r.at"
+                   " FROM dead_range r JOIN lane l ON l.id = r.lane"
+                   " WHERE l.destination = ?1 ORDER BY r.first DESC LIMIT ?2",
     [BASE_PUT] = "INSERT OR REPLACE INTO outcome_base"
                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
 };
@@ -538,6 +555,95 @@ int state_base_put(struct state *s, uint64_t n, uint32_t lane,
     bind_int(q, 5, (int64_t)sums->dead);
     bind_int(q, 6, (int64_t)sums->lost);
     return change(s, q, e);
+}
+
+static int put_range(struct state *s, const struct dead_range *r,
+                     struct err *e)
+{
+    sqlite3_stmt *q = use(s, RANGE_PUT);
+
+    bind_int(q, 1, r->lane);
+    bind_int(q, 2, (int64_t)r->from);
+    bind_int(q, 3, (int64_t)r->to);
+    bind_int(q, 4, (int64_t)r->count);
+    bind_int(q, 5, r->reason);
+    bind_int(q, 6, r->when_ms);
+    return change(s, q, e);
+}
+
+static sqlite3_stmt *use_range(struct state *s, enum statement which,
+                               const struct dead_range *r)
+{
+    sqlite3_stmt *q = use(s, which);
+
+    bind_int(q, 1, r->lane);
+    bind_int(q, 2, r->reason);
+    return q;
+}
+
+/* The two oldest of the lane and reason become one. */
+static int join_oldest(struct state *s, const struct dead_range *like,
+                       struct err *e)
+{
+    struct dead_range old[2];
+    sqlite3_stmt *q = use_range(s, RANGE_OLDEST, like);
+    unsigned n = 0;
+
+    while (n < 2 && sqlite3_step(q) == SQLITE_ROW)
+        old[n++] = (struct dead_range){ like->lane, like->reason,
+                                        (uint64_t)sqlite3_column_int64(q, 0),
+                                        (uint64_t)sqlite3_column_int64(q, 1),
+                                        (uint64_t)sqlite3_column_int64(q, 2),
+                                        sqlite3_column_int64(q, 3) };
+    sqlite3_reset(q);
+    if (n < 2)
+        return 0;
+    q = use_range(s, RANGE_DROP, like);
+    bind_int(q, 3, (int64_t)old[1].from);
+    if (change(s, q, e) != 0)
+        return -1;
+    old[0].to = old[1].to > old[0].to ? old[1].to : old[0].to;
+    old[0].count += old[1].count;
+    old[0].when_ms = old[1].when_ms;
+    return put_range(s, &old[0], e);
+}
+
+int state_range_put(struct state *s, const struct dead_range *r,
+                    struct err *e)
+{
+    sqlite3_stmt *q;
+    int64_t n = 0;
+
+    if (put_range(s, r, e) != 0)
+        return -1;
+    q = use_range(s, RANGE_COUNT, r);
+    if (sqlite3_step(q) == SQLITE_ROW)
+        n = sqlite3_column_int64(q, 0);
+    sqlite3_reset(q);
+    return n > DEAD_RANGES_MAX ? join_oldest(s, r, e) : 0;
+}
+
+int state_ranges(struct state *s, const char *destination, unsigned limit,
+                 void (*each)(void *arg, const struct dead_range *r),
+                 void *arg, struct err *e)
+{
+    sqlite3_stmt *q = use(s, RANGE_LIST);
+    int rc;
+
+    bind_text(q, 1, mf_cstr(destination));
+    bind_int(q, 2, limit);
+    while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
+        struct dead_range r = { (uint32_t)sqlite3_column_int64(q, 0),
+                                (uint32_t)sqlite3_column_int64(q, 1),
+                                (uint64_t)sqlite3_column_int64(q, 2),
+                                (uint64_t)sqlite3_column_int64(q, 3),
+                                (uint64_t)sqlite3_column_int64(q, 4),
+                                sqlite3_column_int64(q, 5) };
+
+        each(arg, &r);
+    }
+    sqlite3_reset(q);
+    return rc == SQLITE_DONE ? 0 : failed(s, "ranges cannot be read", e);
 }
 
 int state_dead_add(struct state *s, const struct dead_letter *d, struct err *e)

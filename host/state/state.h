@@ -73,6 +73,31 @@ int state_segments(struct state *s,
 int state_base_put(struct state *s, uint64_t n, uint32_t lane,
                    const struct ledger_sums *sums, struct err *e);
 
+/* ---- dead without a letter ---- */
+
+enum range_reason { /* the first ones are enum lost_reason */
+    RANGE_EXPIRED = LOST_REASONS,
+    RANGE_REASONS
+};
+
+/* `count` events of the lane between two numbers: what retention or damage
+ * took, or what outlived its ttl while the lane lagged. */
+struct dead_range {
+    uint32_t lane, reason;
+    uint64_t from, to, count;
+    int64_t when_ms; /* when it grew last */
+};
+
+#define DEAD_RANGES_MAX 1000 /* of a lane; beyond, the oldest become one */
+
+/* One that begins where another of its lane and reason does takes its place. */
+int state_range_put(struct state *s, const struct dead_range *r,
+                    struct err *e);
+/* Newest first, at most `limit`. */
+int state_ranges(struct state *s, const char *destination, unsigned limit,
+                 void (*each)(void *arg, const struct dead_range *r),
+                 void *arg, struct err *e);
+
 struct dead_letter {
     int64_t id;
     struct msg_dead m;

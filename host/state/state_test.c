@@ -244,6 +244,46 @@ static void a_dead_part_is_known_to_the_others(void **state)
     assert_int_equal(seen.dead[1], 0);
 }
 
+static void see_range(void *arg, const struct dead_range *r)
+{
+    struct seen *s = arg;
+
+    s->count++;
+    snprintf(s->text, sizeof s->text, "%d-%d %d", (int)r->from, (int)r->to,
+             (int)r->count);
+}
+
+/* One that grows stays one; too many of them become fewer, and the counts add
+ * up. */
+static void ranges_grow_and_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    bool made;
+    struct state_lane l = make_lane(f, "web", "hook", &made);
+    struct dead_range r = { .lane = l.id, .from = 1, .to = 9, .count = 5 };
+    struct seen seen = { 0 };
+    struct err e;
+
+    assert_int_equal(state_range_put(f->s, &r, &e), 0);
+    r.to = 12;
+    r.count = 7;
+    assert_int_equal(state_range_put(f->s, &r, &e), 0);
+    assert_int_equal(state_ranges(f->s, "hook", 10, see_range, &seen, &e), 0);
+    assert_int_equal(seen.count, 1);
+    assert_string_equal(seen.text, "1-12 7");
+    for (unsigned i = 0; i < DEAD_RANGES_MAX + 9; i++) {
+        r.from = 100 + 10 * i;
+        r.to = r.from + 3;
+        r.count = 2;
+        assert_int_equal(state_range_put(f->s, &r, &e), 0);
+    }
+    seen.count = 0;
+    assert_int_equal(state_ranges(f->s, "hook", 5000, see_range, &seen, &e),
+                     0);
+    assert_int_equal(seen.count, DEAD_RANGES_MAX);
+    assert_string_equal(seen.text, "1-193 27"); /* newest first: the oldest */
+}
+
 static void paused_ones_stay_so(void **state)
 {
     struct fixture *f = *state;
@@ -318,6 +358,7 @@ int main(void)
         TEST(retries_come_in_order),
         TEST(dead_letters_are_listed_newest_first),
         TEST(a_dead_part_is_known_to_the_others),
+        TEST(ranges_grow_and_are_bounded),
         TEST(paused_ones_stay_so),
         TEST(a_commit_holds_and_the_rest_does_not),
         TEST(what_is_no_state_is_refused),

@@ -353,6 +353,7 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
     supervisor_notify("WATCHDOG=1");
     groups_watch(s);
     records_retain(s);
+    records_watch(s);
     for (struct group *g = s->groups; g; g = g->next)
         if (g->wanted && !g->coming)
             group_settle(g);

@@ -70,6 +70,10 @@ struct sup_lane {
     struct buf waiting; /* reports that go with the next MSG_LANE_STATE */
     struct ledger_writer outcomes; /* since the last commit */
     struct ledger_sums logged;     /* the counters as the log has them */
+    struct dead_range range;       /* the last one, as long as it can grow */
+    bool range_grew;
+    int64_t unread_ms; /* when its oldest unread event came; 0: not known */
+    bool near_retention; /* it is about to lose what it has not read */
 };
 
 struct sup_destination {
@@ -157,6 +161,7 @@ struct supervisor {
     struct ledger_log *ledger;
     struct ledger_segment *segments; /* of that, oldest first */
     size_t segment_count, segment_cap;
+    int64_t records_watch_ms; /* monotonic; not before */
     bool segment_untold; /* it is longer than state.db says */
     bool segments_gone;  /* rows were dropped: their files go after a commit */
     int ledger_fd;
@@ -250,6 +255,8 @@ int records_flush(struct supervisor *s, struct err *e);
 void records_committed(struct supervisor *s);
 /* Drops what the journal has no event of any more. */
 void records_retain(struct supervisor *s);
+/* Looks which lanes are about to lose events; about every ten seconds. */
+void records_watch(struct supervisor *s);
 void records_free(struct supervisor *s);
 
 /* ---- tokens.c ---- */

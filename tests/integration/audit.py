@@ -13,6 +13,7 @@ import os
 import shutil
 import sqlite3
 import struct
+import time
 
 from harness import (Load, Mode, Receiver, arguments, check, run,
                      say, until)
@@ -27,6 +28,7 @@ def configuration(box, receiver, more=()):
          'ill': box.webhook(receiver.url('/ill'))}
     d['picky']['subscriptions'][0]['subscribe'] = 'event = "Other"'
     d['bad'] = box.webhook(receiver.url('/bad'))
+    d['brief'] = box.webhook(receiver.url('/brief'), ttl='1s')
     for name in more:
         d[name] = box.webhook(receiver.url('/' + name))
     c = box.config(d)
@@ -246,6 +248,27 @@ def as_sent(box, host):
             lanes)
 
 
+def let_lapse(box, host):
+    """Events that outlive their ttl in a lane that lags become one range, no
+    letters."""
+    before = host.destination('brief')
+    host.admin('POST', '/v1/destinations/brief/pause', '{}')
+    Load(box.net, host, 400, prefix='l', limit=50).end()
+    began = time.monotonic()
+    until(lambda: time.monotonic() - began > 1.1, 5, 'they are too old')
+    host.admin('POST', '/v1/destinations/brief/resume', '{}')
+    until(lambda: host.destination('brief')['pending'] == 0, 20,
+          'none of them is pending')
+    after = host.destination('brief')
+    d = host.get('/v1/destinations/brief/dead')
+    check(after['dead'] - before['dead'] == 50 and
+          after['dead_reasons']['expired'] >= 50 and
+          not d['dead'] and d['ranges'] and
+          d['ranges'][0]['reason'] == 'expired' and
+          sum(r['count'] for r in d['ranges']) == after['dead'],
+          'not ranges: %s %s' % (after, d))
+
+
 def test(box):
     receiver = Receiver(box.net)
     receiver.path('/ill').mode = Mode(503, chance=0.3)
@@ -276,6 +299,9 @@ def test(box):
     lanes = until(lambda: as_sent(box, host), 30,
                   'the lanes are as they were sent')
     say(json.dumps(lanes))
+    let_lapse(box, host)
+    until(lambda: {l['destination']: l for l in box.audit()['lanes']}
+          ['brief']['dead'] >= 50, 10, 'state.db knows of it')
     host.kill_tree()
     box.audit()
     damaged(box)

@@ -51,7 +51,7 @@ enum message {
     /* from a worker */
     MSG_LANE_STATE,     /* struct msg_lane_state, pending, outcomes */
     MSG_LANE_LEFT,      /* u32 lane: drained, its last state was sent */
-    MSG_RETRY,          /* struct msg_retry + error text: put or replace */
+    MSG_RETRY,          /* struct msg_retry + texts: put or replace */
     MSG_RETRY_DONE,     /* struct msg_retry_key */
     MSG_DEAD,           /* struct msg_dead + texts */
     MSG_DESTINATION,    /* struct msg_destination + name + last error */
@@ -125,7 +125,8 @@ struct msg_retry {
     uint32_t attempts;
     int32_t status;
     uint32_t event_dead; /* another subscription's part is dead already */
-    uint32_t error_len;  /* text behind the struct */
+    uint32_t error_len, request_len, response_len; /* texts behind it, of
+                            the attempt; the last two not to a worker */
 };
 
 enum dead_reason {

@@ -37,6 +37,15 @@ static const char schema[] =
     " attempts INTEGER NOT NULL, status INTEGER NOT NULL,"
     " event_dead INTEGER NOT NULL, error TEXT NOT NULL,"
     " PRIMARY KEY(lane, seq, subscription)) WITHOUT ROWID;"
+    "CREATE TABLE attempt(" /* letter: 0 while its part waits */
+    " lane INTEGER NOT NULL, seq INTEGER NOT NULL,"
+    " subscription INTEGER NOT NULL, letter INTEGER NOT NULL,"
+    " n INTEGER NOT NULL, at INTEGER NOT NULL, status INTEGER NOT NULL,"
+    " error TEXT NOT NULL, request TEXT NOT NULL, response TEXT NOT NULL,"
+    " PRIMARY KEY(lane, seq, subscription, letter, n)) WITHOUT ROWID;"
+    "CREATE TRIGGER retry_ends AFTER DELETE ON retry BEGIN"
+    " DELETE FROM attempt WHERE lane = OLD.lane AND seq = OLD.seq"
+    " AND subscription = OLD.subscription AND letter = 0; END;"
     "CREATE TABLE dead("
     " id INTEGER PRIMARY KEY AUTOINCREMENT, lane INTEGER NOT NULL,"
     " seq INTEGER NOT NULL, subscription INTEGER NOT NULL,"
@@ -46,6 +55,13 @@ static const char schema[] =
     " action TEXT NOT NULL, message_id TEXT NOT NULL, event TEXT NOT NULL,"
     " request TEXT NOT NULL, response TEXT NOT NULL);"
     "CREATE INDEX dead_by_lane ON dead(lane, id);"
+    "CREATE TRIGGER dead_begins AFTER INSERT ON dead BEGIN"
+    " UPDATE OR REPLACE attempt SET letter = NEW.id WHERE lane = NEW.lane"
+    " AND seq = NEW.seq AND subscription = NEW.subscription AND letter = 0;"
+    " END;"
+    "CREATE TRIGGER dead_ends AFTER DELETE ON dead BEGIN"
+    " DELETE FROM attempt WHERE lane = OLD.lane AND seq = OLD.seq"
+    " AND subscription = OLD.subscription AND letter = OLD.id; END;"
     "CREATE TABLE ingest_dead("
     " id INTEGER PRIMARY KEY AUTOINCREMENT, source INTEGER NOT NULL,"
     " at INTEGER NOT NULL, code TEXT NOT NULL, event TEXT NOT NULL);"
@@ -72,7 +88,7 @@ enum statement {
     INGEST_DEAD_ADD, TOKEN_PUT, TOKEN_DROP, TOKEN_ALL, PAUSE_ADD,
     PAUSE_DROP, PAUSE_FIND, SEGMENT_PUT, SEGMENT_DROP, BASE_DROP,
     SEGMENT_ALL, BASE_PUT, RANGE_PUT, RANGE_COUNT, RANGE_OLDEST, RANGE_DROP,
-    RANGE_LIST, STATEMENTS
+    RANGE_LIST, ATTEMPT_ADD, ATTEMPT_TRIM, STATEMENTS
 };
 
 #define LANE_COLUMNS                                                           \
@@ -129,6 +145,10 @@ static const char *const texts[STATEMENTS] = {
     [RANGE_LIST] = "SELECT r.lane, r.reason, r.first, r.last, r.count, r.at"
                    " FROM dead_range r JOIN lane l ON l.id = r.lane"
                    " WHERE l.destination = ?1 ORDER BY r.first DESC LIMIT ?2",
+    [ATTEMPT_ADD] = "INSERT OR REPLACE INTO attempt"
+                    " VALUES(?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [ATTEMPT_TRIM] = "DELETE FROM attempt WHERE lane = ?1 AND seq = ?2"
+                     " AND subscription = ?3 AND letter = 0 AND n <= ?4",
     [BASE_PUT] = "INSERT OR REPLACE INTO outcome_base"
                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
 };
@@ -458,6 +478,28 @@ int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
     bind_int(q, 9, r->status);
     bind_int(q, 10, r->event_dead);
     bind_text(q, 11, error);
+    return change(s, q, e);
+}
+
+int state_attempt_add(struct state *s, const struct msg_retry *r,
+                      const struct attempt *a, struct err *e)
+{
+    sqlite3_stmt *q = use(s, ATTEMPT_ADD);
+
+    bind_key(q, &r->key);
+    bind_int(q, 4, r->attempts);
+    bind_int(q, 5, a->when_ms);
+    bind_int(q, 6, r->status);
+    bind_text(q, 7, a->error);
+    bind_text(q, 8, a->request);
+    bind_text(q, 9, a->response);
+    if (change(s, q, e) != 0)
+        return -1;
+    if (r->attempts <= ATTEMPTS_KEPT)
+        return 0;
+    q = use(s, ATTEMPT_TRIM);
+    bind_key(q, &r->key);
+    bind_int(q, 4, (int64_t)r->attempts - ATTEMPTS_KEPT);
     return change(s, q, e);
 }
 

@@ -53,6 +53,17 @@ int state_lanes(struct state *s,
 
 int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
                     struct err *e);
+/* One attempt that failed, so that it can be looked at while the part waits,
+ * and as long as the dead letter it ends in. The last ATTEMPTS_KEPT are kept. */
+#define ATTEMPTS_KEPT 3
+
+struct attempt {
+    int64_t when_ms;
+    mf_str error, request, response;
+};
+
+int state_attempt_add(struct state *s, const struct msg_retry *r,
+                      const struct attempt *a, struct err *e);
 int state_retry_drop(struct state *s, const struct msg_retry_key *k,
                      struct err *e);
 int state_retries(struct state *s, uint32_t lane,

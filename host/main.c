@@ -27,6 +27,7 @@ static const struct command {
     { "resume", "go on delivering to it", cmd_pause },
     { "dead", "dead letters: ls, show, replay, drop", cmd_dead },
     { "replay", "send what is retained to a destination again", cmd_replay },
+    { "audit", "the proof that no event is unaccounted for", cmd_audit },
     { "plugins", "what is installed; what a plugin asks for", cmd_plugins },
     { "map", "what would be sent, without a network", cmd_map },
     { "test", "the cases of plugins, without a network", cmd_test },

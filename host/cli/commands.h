@@ -22,5 +22,6 @@ int cmd_sink(int argc, char **argv);
 int cmd_pause(int argc, char **argv); /* and resume */
 int cmd_dead(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
+int cmd_audit(int argc, char **argv);
 
 #endif

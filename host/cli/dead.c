@@ -8,6 +8,7 @@
  * number. */
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/options.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -17,7 +18,6 @@
 #include "state/letters.h"
 #include "supervisor/letters.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +59,7 @@ struct dead {
 /* ---- options ---- */
 
 enum { O_REASON = 256, O_STATUS, O_ACTION, O_MESSAGE, O_EVENT, O_SOURCE,
-       O_SINCE, O_UNTIL, O_ID, O_WHERE, O_ALL, O_LIMIT, O_JSON };
+       O_SINCE, O_UNTIL, O_ID, O_WHERE, O_ALL, O_LIMIT };
 
 static const struct option options[] = {
     { "reason", 1, NULL, O_REASON }, { "status", 1, NULL, O_STATUS },
@@ -68,7 +68,7 @@ static const struct option options[] = {
     { "since", 1, NULL, O_SINCE },   { "until", 1, NULL, O_UNTIL },
     { "id", 1, NULL, O_ID },         { "where", 1, NULL, O_WHERE },
     { "all", 0, NULL, O_ALL },       { "limit", 1, NULL, O_LIMIT },
-    { "json", 0, NULL, O_JSON },     { NULL, 0, NULL, 0 }
+    OPTION_JSON, OPTION_CONFIG, OPTION_HELP
 };
 
 /* As the server calls them; by option. */
@@ -113,16 +113,16 @@ static int option(struct dead *d, int o, const char **path)
     case O_ALL:
         d->all = true;
         return 0;
-    case O_JSON:
+    case 'j':
         d->json = true;
         return 0;
     case O_LIMIT:
-        return parse_i64(mf_cstr(optarg), &d->limit) && d->limit > 0 ? 0 : -1;
+        return parse_i64(mf_cstr(optarg), &d->limit) && d->limit > 0
+                   ? 0
+                   : usage_error(usage, "--limit: a number was expected");
     case O_ID:
         d->id = optarg;
         break;
-    case '?':
-        return -1;
     }
     add_filter(d, names[o - O_REASON], optarg);
     return 0;
@@ -150,19 +150,20 @@ static int operands(struct dead *d, int argc, char **argv)
 
 static int parse(struct dead *d, int argc, char **argv, const char **path)
 {
+    static const char *const verbs[] = { "ls", "show", "replay", "drop",
+                                         NULL };
     int o;
 
-    if (argc < 2)
-        return -1;
-    d->verb = argv[1];
-    if (strcmp(d->verb, "ls") != 0 && strcmp(d->verb, "show") != 0 &&
-        strcmp(d->verb, "replay") != 0 && strcmp(d->verb, "drop") != 0)
-        return -1;
-    optind = 2;
-    while ((o = getopt_long(argc, argv, "c:", options, NULL)) != -1)
+    while ((o = option_next(argc, argv, "c:", options, usage)) != -1)
         if (option(d, o, path) != 0)
-            return -1;
-    return operands(d, argc, argv);
+            return EXIT_USAGE;
+    if (optind == argc || !text_among(argv[optind], verbs))
+        return usage_error(usage, "say what to do: ls, show, replay, drop");
+    d->verb = argv[optind++];
+    if (operands(d, argc, argv) != 0)
+        return usage_error(usage, "%s: a destination was expected%s", d->verb,
+                           strcmp(d->verb, "show") == 0 ? ", and an ID" : "");
+    return EXIT_OK;
 }
 
 /* ---- asking ---- */
@@ -605,9 +606,7 @@ int cmd_dead(int argc, char **argv)
     buf_init(&d.body, 65536);
     buf_init(&d.answer, ANSWER_MAX);
     arena_init(&d.arena, 64u << 20);
-    if (parse(&d, argc, argv, &path) != 0) {
-        fputs(usage, stderr);
-    } else {
+    if (parse(&d, argc, argv, &path) == EXIT_OK) {
         d.config = config_or_complain(config_path(path));
         rc = d.config ? run(&d) : EXIT_CONFIG;
     }

@@ -7,6 +7,7 @@
  * plugin and the configuration that are on the disk now. It sends nothing. */
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/options.h"
 #include "cli/rehearsal.h"
 
 #include "base/clock.h"
@@ -16,7 +17,6 @@
 #include "json/json.h"
 #include "mapping/fql.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,16 +49,16 @@ struct replay {
 };
 
 enum { O_FROM = 256, O_UNTIL, O_WHERE, O_RATE, O_SOURCE, O_DRY, O_SHOW, O_LIST,
-       O_WAIT, O_JSON, O_PAUSE, O_RESUME, O_CANCEL };
+       O_WAIT, O_PAUSE, O_RESUME, O_CANCEL };
 
 static const struct option options[] = {
     { "from", 1, NULL, O_FROM },     { "until", 1, NULL, O_UNTIL },
     { "where", 1, NULL, O_WHERE },   { "rate", 1, NULL, O_RATE },
     { "source", 1, NULL, O_SOURCE }, { "dry-run", 0, NULL, O_DRY },
     { "show", 1, NULL, O_SHOW },     { "list", 0, NULL, O_LIST },
-    { "wait", 0, NULL, O_WAIT },     { "json", 0, NULL, O_JSON },
-    { "pause", 1, NULL, O_PAUSE },   { "resume", 1, NULL, O_RESUME },
-    { "cancel", 1, NULL, O_CANCEL }, { NULL, 0, NULL, 0 }
+    { "wait", 0, NULL, O_WAIT },     { "pause", 1, NULL, O_PAUSE },
+    { "resume", 1, NULL, O_RESUME }, { "cancel", 1, NULL, O_CANCEL },
+    OPTION_JSON, OPTION_CONFIG, OPTION_HELP
 };
 
 static int failed(const struct err *e)
@@ -87,16 +87,16 @@ static int option(struct replay *r, int o)
     case O_DRY:    r->dry = true; break;
     case O_LIST:   r->list = true; break;
     case O_WAIT:   r->wait = true; break;
-    case O_JSON:   r->json = true; break;
+    case 'j':      r->json = true; break;
     case O_PAUSE:  set_stop(r, "pause"); break;
     case O_RESUME: set_stop(r, "resume"); break;
     case O_CANCEL: set_stop(r, "cancel"); break;
     case O_SHOW:
-        return parse_i64(mf_cstr(optarg), &r->show) && r->show >= 0 ? 0 : -1;
-    default:
-        return -1;
+        return parse_i64(mf_cstr(optarg), &r->show) && r->show >= 0
+                   ? EXIT_OK
+                   : usage_error(usage, "--show: a number was expected");
     }
-    return 0;
+    return EXIT_OK;
 }
 
 static int parse(struct replay *r, int argc, char **argv)
@@ -105,14 +105,19 @@ static int parse(struct replay *r, int argc, char **argv)
     int o;
 
     r->show = SHOWN;
-    while ((o = getopt_long(argc, argv, "c:", options, NULL)) != -1)
-        if (option(r, o) != 0)
-            return -1;
-    if (optind + 1 != argc || (r->id && !parse_u64(mf_cstr(r->id), &n)) ||
-        (r->from != NULL) + r->list + (r->stop != NULL) != 1)
-        return -1;
+    while ((o = option_next(argc, argv, "c:", options, usage)) != -1)
+        if (option(r, o) != EXIT_OK)
+            return EXIT_USAGE;
+    if (r->id && !parse_u64(mf_cstr(r->id), &n))
+        return usage_error(usage, "--%s: a replay's number was expected",
+                           r->stop);
+    if ((r->from != NULL) + r->list + (r->stop != NULL) != 1)
+        return usage_error(usage, "say --from, --list, --pause, --resume or "
+                                  "--cancel, and one of them");
+    if (operands_check(argc, 1, 1, usage) != EXIT_OK)
+        return EXIT_USAGE;
     r->destination = argv[optind];
-    return 0;
+    return EXIT_OK;
 }
 
 /* ---- asking ---- */
@@ -357,9 +362,7 @@ int cmd_replay(int argc, char **argv)
 
     buf_init(&r.answer, ANSWER_MAX);
     arena_init(&r.arena, 64u << 20);
-    if (parse(&r, argc, argv) != 0) {
-        fputs(usage, stderr);
-    } else {
+    if (parse(&r, argc, argv) == EXIT_OK) {
         r.config = config_or_complain(config_path(r.path));
         rc = !r.config ? EXIT_CONFIG
              : r.list  ? list(&r)

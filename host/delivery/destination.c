@@ -104,9 +104,7 @@ static void start_parts(struct destination *d, struct lane_event *ev,
                           .key = d->keys[subs[i]] };
 
         if (clock_ms() - ev->received_ms > d->ttl_ms)
-            part_bury(d, &p, DEAD_EXPIRED, 0,
-                      MF_STR("it outlived its ttl before it could be tried"),
-                      NULL, event);
+            part_settle(d, &p, PART_LAPSED); /* a lane that lags: no letters */
         else
             start_part(d, &p, event);
     }

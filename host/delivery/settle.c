@@ -20,9 +20,10 @@ void part_settle(struct destination *d, struct part *p, uint8_t code)
     lane_settle(p->ev, p->key, code);
 }
 
-/* Method, URL and body of the request that was answered last. Headers stay
- * out: they carry the credentials. */
-static mf_str request_text(const struct flight *f, struct arena *a)
+/* Method, URL and body of the request that was answered last, at most so many
+ * bytes of the body. Headers stay out: they carry the credentials. */
+static mf_str request_text(const struct flight *f, size_t most,
+                           struct arena *a)
 {
     const struct call_request *r = f ? f->last : NULL;
 
@@ -30,7 +31,7 @@ static mf_str request_text(const struct flight *f, struct arena *a)
         return (mf_str){ "", 0 };
     return arena_printf(a, "%s %.*s\n\n%.*s", r->method,
                         (int)r->real_url.len, r->real_url.ptr,
-                        (int)text_cut(r->body, DEAD_EXCHANGE_BYTES).len,
+                        (int)text_cut(r->body, most).len,
                         r->body.ptr ? r->body.ptr : "");
 }
 
@@ -38,6 +39,11 @@ static mf_str member_text(mf_str event, mf_str key, struct arena *a)
 {
     return event.len ? json_text(json_get(json_root(event), key), a)
                      : (mf_str){ "", 0 };
+}
+
+static mf_str answer_text(const struct flight *f)
+{
+    return f && f->last_answer ? mf_cstr(f->last_answer) : (mf_str){ "", 0 };
 }
 
 void part_bury(struct destination *d, struct part *p, enum dead_reason why,
@@ -71,9 +77,7 @@ void part_bury(struct destination *d, struct part *p, enum dead_reason why,
     d->reports.dead(d->reports.arg, &m, text_cut(error, ERROR_TEXT_MAX),
                     mf_cstr(action ? action->slug : ""), id,
                     event.len <= DEAD_EVENT_BYTES ? event : (mf_str){ "", 0 },
-                    request_text(f, &a),
-                    f && f->last_answer ? mf_cstr(f->last_answer)
-                                        : (mf_str){ "", 0 },
+                    request_text(f, DEAD_EXCHANGE_BYTES, &a), answer_text(f),
                     text_cut(name, DEAD_NAME_BYTES));
     arena_deinit(&a);
     part_settle(d, p, (uint8_t)(PART_DEAD + why));
@@ -81,7 +85,8 @@ void part_bury(struct destination *d, struct part *p, enum dead_reason why,
 
 /* The part leaves the lane's window for a row in state.db. */
 static void set_aside(struct destination *d, struct part *p,
-                      const struct call_result *r, int64_t wait_ms)
+                      const struct call_result *r, const struct flight *f,
+                      int64_t wait_ms)
 {
     mf_str error = text_cut(r->message, ERROR_TEXT_MAX);
     struct msg_retry m = { .key = { lane_id(p->ev->lane), p->key,
@@ -93,8 +98,14 @@ static void set_aside(struct destination *d, struct part *p,
                            .status = r->status,
                            .event_dead = p->ev->dead,
                            .error_len = (uint32_t)error.len };
+    struct arena a;
 
-    d->reports.retry(d->reports.arg, &m, error);
+    arena_init(&a, 1 << 20);
+    d->reports.retry(d->reports.arg, &m, error,
+                     text_cut(request_text(f, ATTEMPT_BYTES, &a),
+                              ATTEMPT_BYTES),
+                     text_cut(answer_text(f), ATTEMPT_BYTES));
+    arena_deinit(&a);
     p->persisted = true;
     lane_counters(p->ev->lane)->retries++;
     lane_set_aside(p->ev);
@@ -115,7 +126,7 @@ static void try_again(struct destination *d, struct part *p,
                   (mf_str){ "", 0 });
         return;
     }
-    set_aside(d, p, r,
+    set_aside(d, p, r, f,
               backoff_ms(p->attempts, BACKOFF_FIRST_MS, BACKOFF_LAST_MS,
                          r->retry_after_ms, chance64()));
 }
@@ -140,7 +151,7 @@ void part_judge(struct destination *d, struct flight *f, unsigned i)
 
     if (part_wants_token(d, f, i)) {
         p->refused = token_refused(d->token, f->token);
-        set_aside(d, p, r, 0);
+        set_aside(d, p, r, f, 0);
         return;
     }
     p->refused = false;

@@ -53,7 +53,7 @@ enum message {
     /* from a worker */
     MSG_LANE_STATE,     /* struct msg_lane_state, pending, outcomes */
     MSG_LANE_LEFT,      /* u32 lane: drained, its last state was sent */
-    MSG_RETRY,          /* struct msg_retry + error text: put or replace */
+    MSG_RETRY,          /* struct msg_retry + texts: put or replace */
     MSG_RETRY_DONE,     /* struct msg_retry_key */
     MSG_DEAD,           /* struct msg_dead + texts */
     MSG_DESTINATION,    /* struct msg_destination + name + last error */
@@ -146,9 +146,10 @@ struct msg_retry {
     uint32_t attempts;
     int32_t status;
     uint32_t event_dead; /* another subscription's part is dead already */
-    uint32_t error_len;  /* text behind the struct */
-    uint32_t event_len;  /* behind that: a copy of it, for when the journal
-                            has it no longer; to a worker only */
+    uint32_t error_len, request_len, response_len; /* texts behind it, of
+                            the attempt; the last two not to a worker */
+    uint32_t event_len;  /* behind error, to a worker only: a copy of it, for
+                            when the journal has it no longer */
     int64_t since_ms;    /* TTL counts from there; 0: from the receipt */
 };
 
@@ -175,6 +176,7 @@ enum dead_reason {
     DEAD_MAPPING,  /* the mapping or the field's rules refused it */
     DEAD_PLUGIN,   /* the plugin crashed, hung, or broke its contract on it */
     DEAD_GONE,     /* its subscription or its bytes are gone */
+    DEAD_LOST,     /* taken from the lane by retention or damage */
     DEAD_REASONS
 };
 

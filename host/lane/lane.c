@@ -4,11 +4,14 @@
 #include "lane/lane.h"
 
 #include "base/mem.h"
+#include "journal/cache.h"
+#include "journal/ids.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define SCAN_AT_ONCE 4096 /* records of other sources passed in one take */
+#define LOSS_AT_ONCE (1u << 18) /* numbers looked at in one take */
 #define OUTCOMES_MAX (16u << 20) /* bytes of them between two reports */
 #define OUTCOMES_MANY (1u << 20) /* at which nothing more is taken */
 
@@ -24,6 +27,9 @@ struct lane {
     unsigned open_count, aside_count;
     struct counters counters;
     struct ledger_writer outcomes; /* since the last report */
+    struct ids_reader *ids; /* while it counts what it lost, else NULL */
+    int dir;                /* of the journal */
+    uint64_t lost_from, lost_to; /* yet to be counted; from 0: nothing is */
     int64_t last_ms; /* received_ms of the event read last */
     uint64_t last;   /* number that is read, UINT64_MAX: no end */
     int64_t since_ms; /* of a replay: no event is older than that */
@@ -177,6 +183,7 @@ struct lane *lane_new(struct journal_cache *cache,
     l->id = m->lane;
     l->source = m->source;
     l->head = head;
+    l->dir = cache->dir;
     l->counters = m->counters;
     l->last = m->replay ? m->last : UINT64_MAX;
     l->since_ms = m->since_ms;
@@ -211,6 +218,7 @@ void lane_free(struct lane *l)
     free_ring(&l->open);
     free_ring(&l->aside);
     ledger_deinit(&l->outcomes);
+    ids_reader_free(l->ids);
     journal_reader_free(l->reader);
     journal_reader_free(l->rereader);
     free(l->again);
@@ -245,7 +253,7 @@ bool lane_has_more(const struct lane *l)
 
     if (durable > l->last)
         durable = l->last;
-    return l->again_at < l->again_count ||
+    return l->again_at < l->again_count || l->lost_from ||
            journal_tell(l->reader).seq <= durable;
 }
 
@@ -338,16 +346,48 @@ int lane_reread(struct lane *l, const struct lane_event *ev,
     return read_at(l, ev->at, r, e);
 }
 
-/* Retention took them, or damage where newer ones than the oldest kept are
- * missing. */
-static void lose(struct lane *l, uint64_t from, uint64_t to, uint64_t n)
+static void lose(struct lane *l, uint64_t from, uint64_t to, uint64_t n,
+                 enum lost_reason why)
 {
+    if (n == 0)
+        return;
     l->counters.dead += n;
     l->counters.lost += n;
+    ledger_put_range(&l->outcomes, from, to, n, why);
+}
+
+/* Retention took what is older than the oldest kept, damage the rest. */
+static enum lost_reason who_took(const struct lane *l, uint64_t to)
+{
+    return to < atomic_load(&l->head->first) ? LOST_RETENTION : LOST_DAMAGE;
+}
+
+/* How many of a stretch were the lane's own say the id files. */
+static void count_lost(struct lane *l)
+{
+    uint64_t from = l->lost_from, to = l->lost_to, n;
+    struct ids_count c = { 0 };
+    struct err ignored;
+
+    if (to - from >= LOSS_AT_ONCE)
+        to = from + LOSS_AT_ONCE - 1;
+    n = to - from + 1;
+    if (!l->ids)
+        l->ids = ids_reader_new(l->dir, l->head, &ignored);
+    if (!l->ids ||
+        ids_count(l->ids, l->source, from, to, &c, &ignored) != 0)
+        c = (struct ids_count){ .unknown = n };
+    l->counters.accepted += c.count + c.lost + c.unknown;
+    lose(l, from, to, c.count, who_took(l, to));
+    lose(l, from, to, c.lost, LOST_DAMAGE);
+    lose(l, from, to, c.unknown, LOST_UNKNOWN);
     l->dirty = true;
-    ledger_put_range(&l->outcomes, from, to, n,
-                      to < atomic_load(&l->head->first) ? LOST_RETENTION
-                                                        : LOST_DAMAGE);
+    l->lost_from = to + 1;
+    if (to < l->lost_to)
+        return;
+    l->lost_from = l->lost_to = 0;
+    ids_reader_free(l->ids);
+    l->ids = NULL;
 }
 
 static int64_t age_from(const struct lane *l, int64_t received_ms)
@@ -364,7 +404,7 @@ static enum lane_take take_again(struct lane *l, struct lane_event **ev,
 
     l->dirty = true;
     if (read_at(l, at, r, e) != 0) {
-        lose(l, at.seq, at.seq, 1);
+        lose(l, at.seq, at.seq, 1, who_took(l, at.seq));
         return LANE_MORE;
     }
     *ev = event_new(l, at, age_from(l, r->received_ms));
@@ -382,12 +422,16 @@ static void stay_in_range(struct lane *l)
 enum lane_take lane_take(struct lane *l, struct lane_event **ev,
                          struct journal_record *r, struct err *e)
 {
-    uint64_t from, to, before, n;
+    uint64_t from, to, before;
 
     if (full(l))
         return LANE_FULL;
     if (l->again_at < l->again_count)
         return take_again(l, ev, r, e);
+    if (l->lost_from) {
+        count_lost(l);
+        return LANE_MORE;
+    }
     before = journal_tell(l->reader).seq;
     if (before > l->last)
         return LANE_EMPTY;
@@ -405,11 +449,10 @@ enum lane_take lane_take(struct lane *l, struct lane_event **ev,
         put_open(*ev);
         return LANE_EVENT;
     case JOURNAL_LOST:
-        to = to < l->last ? to : l->last;
-        n = to - from + 1;
+        l->lost_from = from;
+        l->lost_to = to < l->last ? to : l->last;
         stay_in_range(l);
-        l->counters.accepted += n;
-        lose(l, from, to, n);
+        count_lost(l);
         return LANE_MORE;
     case JOURNAL_END:
         stay_in_range(l);
@@ -532,6 +575,8 @@ void lane_report(struct lane *l, struct buf *to)
     uint32_t left = l->again_count - l->again_at;
 
     m.pending_count = l->open_count + left;
+    if (l->lost_from) /* not counted yet */
+        m.next = (struct journal_pos){ l->lost_from, 0, 0 };
     m.outcome_bytes = (uint32_t)l->outcomes.bytes.len;
     ASSERT(!l->outcomes.bytes.full);
     buf_add(to, &m, sizeof m);

@@ -6,6 +6,7 @@
  * once. What the supervisor does with reports is modelled here. */
 #include "lane/lane.h"
 
+#include "base/clock.h"
 #include "journal/testbed.h"
 
 #define EVENTS    3000
@@ -56,7 +57,8 @@ static int teardown(void **state)
 
 static uint64_t append_one(struct fixture *f, uint32_t source)
 {
-    struct journal_record r = { .source = source, .received_ms = 1000,
+    struct journal_record r = { .source = source,
+                                .received_ms = clock_ms(),
                                 .payload = MF_STR("{\"type\":\"track\"}") };
 
     assert_int_equal(journal_append(f->bed->j, &r), JOURNAL_OK);
@@ -553,6 +555,137 @@ static void a_dead_event_is_revived(void **state)
     free(m);
 }
 
+/* ---- losses ---- */
+
+#define OLD 20000 /* events; retention leaves the last few segments */
+
+/* Retention takes all but the newest: max_bytes is taken on at open. */
+static void let_retention_take(struct fixture *f)
+{
+    bed_close(f->bed);
+    f->bed->o.max_bytes = 4 * f->bed->o.segment_bytes;
+    bed_open(f->bed);
+    journal_retain(f->bed->j);
+    assert_true(atomic_load(&f->bed->head.first) > OLD / 2);
+}
+
+static uint64_t fill_thirds(struct fixture *f, uint64_t *ours)
+{
+    uint64_t seq = 0;
+
+    *ours = 0;
+    for (unsigned i = 0; i < OLD; i++) {
+        uint32_t source = OURS + i % 3;
+
+        seq = append_one(f, source);
+        *ours += source == OURS;
+        if (i % 500 == 499)
+            flush(f, seq);
+    }
+    flush(f, seq);
+    return seq;
+}
+
+/* All that is left; the ranges it reports, and how many they are. */
+static uint64_t read_out(struct lane *l, uint64_t *ranges)
+{
+    struct lane_event *ev;
+    struct ledger_reader r;
+    struct ledger_entry o;
+    struct msg_lane_state m;
+    uint64_t lost = 0, read = 0;
+    struct buf b;
+
+    while (take(l, &ev) == LANE_EVENT) {
+        lane_begin(ev, 0, 5);
+        read++;
+    }
+    buf_init(&b, 8 << 20);
+    lane_report(l, &b);
+    memcpy(&m, b.data, sizeof m);
+    assert_int_equal(m.pending_count, 0);
+    ledger_read(&r, (mf_str){ b.data + sizeof m, m.outcome_bytes }, 0);
+    while (ledger_next(&r, &o) > 0) {
+        lost += o.is_range ? o.count : 0;
+        *ranges += o.is_range;
+    }
+    buf_deinit(&b);
+    assert_int_equal(lost, m.counters.lost);
+    assert_int_equal(lost, m.counters.dead);
+    assert_int_equal(read, m.counters.filtered);
+    assert_int_equal(lost + read, m.counters.accepted);
+    return lost;
+}
+
+/* Events of others that retention took were none of the lane's. */
+static void what_is_lost_is_counted_by_source(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t ours, ranges = 0, lost;
+    struct lane *l;
+
+    fill_thirds(f, &ours);
+    let_retention_take(f);
+    l = open_lane(f, OURS);
+    lost = read_out(l, &ranges);
+    assert_int_equal(lane_counters(l)->accepted, ours);
+    assert_int_equal(lost, (atomic_load(&f->bed->head.first) + 1) / 3);
+    assert_int_equal(ranges, 1);
+}
+
+/* Without the id files nobody can tell whose they were: all are counted. */
+static void what_nobody_can_tell_is_counted_whole(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t ours, ranges = 0;
+    char command[128];
+
+    fill_thirds(f, &ours);
+    let_retention_take(f);
+    snprintf(command, sizeof command, "rm -rf '%s/ids'", f->bed->path);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(read_out(open_lane(f, OURS), &ranges),
+                     atomic_load(&f->bed->head.first) - 1);
+}
+
+/* A loss that is counted in several takes, with a crash after each: the
+ * cursor that is reported stands where the count stands. */
+static void a_loss_is_counted_once_over_crashes(void **state)
+{
+    struct fixture *f = *state;
+    struct msg_lane_state m = { .next = { 1, 0, 0 } };
+    uint64_t lost = 3 * (uint64_t)(1u << 18) + 5, turns = 0;
+
+    /* The journal says that it begins far behind where it does. */
+    append_one(f, OURS);
+    atomic_store(&f->bed->head.first, lost + 1);
+    atomic_store(&f->bed->head.durable, lost);
+    while (m.next.seq <= lost) {
+        struct msg_lane msg = { .lane = 7, .source = OURS, .next = m.next,
+                                .counters = m.counters };
+        struct lane_event *ev;
+        struct journal_record r;
+        struct buf b;
+        struct err e;
+
+        f->lane = lane_new(f->cache, &f->bed->head, &msg, NULL);
+        assert_true(lane_has_more(f->lane));
+        assert_int_equal(lane_take(f->lane, &ev, &r, &e), LANE_MORE);
+        buf_init(&b, 1 << 20);
+        lane_report(f->lane, &b);
+        memcpy(&m, b.data, sizeof m);
+        buf_deinit(&b);
+        lane_free(f->lane);
+        f->lane = NULL;
+        turns++;
+    }
+    assert_int_equal(turns, 4);
+    assert_int_equal(m.counters.lost, lost);
+    assert_int_equal(m.counters.accepted, lost);
+    atomic_store(&f->bed->head.first, 1);
+    atomic_store(&f->bed->head.durable, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -570,6 +703,12 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_dead_event_is_revived, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(what_is_lost_is_counted_by_source,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(what_nobody_can_tell_is_counted_whole,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_loss_is_counted_once_over_crashes,
+                                        setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,10 +51,17 @@ enum {
     PART_SKIPPED = 2, /* the plugin wanted nothing sent */
     PART_REOPENED = 3,
     PART_FILTERED = 16,
-    PART_DEAD = 64
+    PART_DEAD = 64,
+    PART_LAPSED = 120 /* dead: it outlived its ttl before it could be tried;
+                         no letter is kept of it, see dead_range in state.h */
 };
 
-enum lost_reason { LOST_RETENTION, LOST_DAMAGE, LOST_REASONS };
+enum lost_reason {
+    LOST_RETENTION,
+    LOST_DAMAGE,
+    LOST_UNKNOWN, /* nothing is left to tell whose they were: all are counted */
+    LOST_REASONS
+};
 
 struct ledger_part {
     uint32_t key;

@@ -533,5 +533,8 @@ int state_lane_forget(struct state *s, uint32_t lane, struct err *e)
         query_run(s, e, "DELETE FROM dead WHERE lane = ?1", "i",
                   I(lane)) != 0)
         return -1;
+    if (query_run(s, e, "DELETE FROM dead_range WHERE lane = ?1", "i",
+                  I(lane)) != 0)
+        return -1;
     return query_run(s, e, "DELETE FROM lane WHERE id = ?1", "i", I(lane));
 }

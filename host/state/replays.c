@@ -67,6 +67,10 @@ int state_replay_forget(struct state *s, uint32_t id, struct err *e)
                   "DELETE FROM dead WHERE lane IN"
                   " (SELECT id FROM lane WHERE replay = ?1)",
                   "i", I(id)) != 0 ||
+        query_run(s, e,
+                  "DELETE FROM dead_range WHERE lane IN"
+                  " (SELECT id FROM lane WHERE replay = ?1)",
+                  "i", I(id)) != 0 ||
         query_run(s, e, "DELETE FROM lane WHERE replay = ?1", "i",
                   I(id)) != 0)
         return -1;

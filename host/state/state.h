@@ -56,6 +56,17 @@ int state_lanes(struct state *s,
 
 int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
                     struct err *e);
+/* One attempt that failed, so that it can be looked at while the part waits,
+ * and as long as the dead letter it ends in. The last ATTEMPTS_KEPT are kept. */
+#define ATTEMPTS_KEPT 3
+
+struct attempt {
+    int64_t when_ms;
+    mf_str error, request, response;
+};
+
+int state_attempt_add(struct state *s, const struct msg_retry *r,
+                      const struct attempt *a, struct err *e);
 int state_retry_drop(struct state *s, const struct msg_retry_key *k,
                      struct err *e);
 int state_retries(struct state *s, uint32_t lane,
@@ -79,6 +90,32 @@ int state_base_put(struct state *s, uint64_t n, uint32_t lane,
 /* Whether another part of the event is dead, told to those that wait. */
 int state_retry_mark(struct state *s, uint32_t lane, uint64_t seq, bool dead,
                      struct err *e);
+
+/* ---- dead without a letter ---- */
+
+enum range_reason { /* the first ones are enum lost_reason */
+    RANGE_EXPIRED = LOST_REASONS,
+    RANGE_REASONS
+};
+
+/* `count` events of the lane between two numbers: what retention or damage
+ * took, or what outlived its ttl while the lane lagged. */
+struct dead_range {
+    uint32_t lane, reason;
+    uint64_t from, to, count;
+    int64_t when_ms; /* when it grew last */
+};
+
+#define DEAD_RANGES_MAX 1000 /* of a lane; beyond, the oldest become one */
+
+/* One that begins where another of its lane and reason does takes its place. */
+int state_range_put(struct state *s, const struct dead_range *r,
+                    struct err *e);
+/* Newest first, at most `limit`. */
+int state_ranges(struct state *s, const char *destination, unsigned limit,
+                 void (*each)(void *arg, const struct dead_range *r),
+                 void *arg, struct err *e);
+
 
 /* Tokens that cannot be got a second time: a refresh token that was replaced
  * makes the one in the configuration worthless. tokens "" forgets. */

@@ -94,6 +94,38 @@ static bool add_letter(void *arg, const struct dead_letter *d)
     return p->w->b->len - p->began < PAGE_BYTES;
 }
 
+/* What is dead without a letter. */
+static void write_range(void *arg, const struct dead_range *r)
+{
+    static const char *const reasons[RANGE_REASONS] = { "retention", "damage",
+                                                        "unknown",
+                                                        "expired" };
+    struct json_out *w = arg;
+
+    json_begin_object(w);
+    json_kint(w, "lane", r->lane);
+    json_kint(w, "from", (int64_t)r->from);
+    json_kint(w, "to", (int64_t)r->to);
+    json_kint(w, "count", (int64_t)r->count);
+    json_kstr(w, "reason", mf_cstr(r->reason < RANGE_REASONS
+                                       ? reasons[r->reason]
+                                       : "unknown"));
+    json_kint(w, "when_ms", r->when_ms);
+    json_end_object(w);
+}
+
+static void write_ranges(struct supervisor *s, struct json_out *w,
+                         const char *destination)
+{
+    struct err e;
+
+    json_key(w, MF_STR("ranges"));
+    json_begin_array(w);
+    if (state_ranges(s->state, destination, PAGE, write_range, w, &e) != 0)
+        supervisor_log_state_error(s, &e);
+    json_end_array(w);
+}
+
 static void write_dropped(struct supervisor *s, struct json_out *w,
                           const char *destination)
 {
@@ -145,6 +177,7 @@ static void write_page(struct page *p, const char *destination)
     json_kint(p->w, "letters", count);
     json_kint(p->w, "bytes", bytes);
     write_dropped(p->s, p->w, destination);
+    write_ranges(p->s, p->w, destination);
     json_end_object(p->w);
 }
 

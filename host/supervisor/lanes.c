@@ -294,13 +294,17 @@ static int apply_dead(struct supervisor *s, struct sup_lane *l, mf_str text,
 static int apply_retry(struct supervisor *s, mf_str text, struct err *e)
 {
     struct msg_retry r;
-    const char *p = text.ptr + sizeof r;
-    mf_str error;
+    const char *p = text.ptr + sizeof r, *end = text.ptr + text.len;
+    struct attempt a = { .when_ms = clock_ms() };
 
     memcpy(&r, text.ptr, sizeof r);
-    if (!cut(&p, text.ptr + text.len, r.error_len, &error))
+    if (!cut(&p, end, r.error_len, &a.error) ||
+        !cut(&p, end, r.request_len, &a.request) ||
+        !cut(&p, end, r.response_len, &a.response))
         return err_set(e, "a worker sent a retry that is cut");
-    return state_retry_put(s->state, &r, error, e);
+    if (state_retry_put(s->state, &r, a.error, e) != 0)
+        return -1;
+    return r.attempts ? state_attempt_add(s->state, &r, &a, e) : 0;
 }
 
 struct waiting { /* before each report kept in lane.waiting */
@@ -354,7 +358,7 @@ static void on_lane_state(struct supervisor *s, struct sup_lane *l,
                   text.len);
         return;
     }
-    if (books_note(s, l, (mf_str){ text.ptr + sizeof m + listed,
+    if (records_note(s, l, (mf_str){ text.ptr + sizeof m + listed,
                                       m.outcome_bytes },
                       &e) != 0) {
         log_error("lane %u: %s; its worker is ended, and what it reported "

@@ -16,7 +16,7 @@
 #define COPIES_MAX      (8u << 20) /* bytes of events sent along in a turn */
 
 const char *const letter_reasons[DEAD_REASONS] = {
-    "rejected", "expired", "mapping", "plugin", "gone"
+    "rejected", "expired", "mapping", "plugin", "gone", "lost"
 };
 
 /* ---- what is meant ---- */

@@ -74,9 +74,9 @@ void supervisor_log_state_error(struct supervisor *s, const struct err *e)
 
 int supervisor_commit(struct supervisor *s, struct err *e)
 {
-    if (books_flush(s, e) != 0 || state_commit(s->state, e) != 0)
+    if (records_flush(s, e) != 0 || state_commit(s->state, e) != 0)
         return -1;
-    books_committed(s);
+    records_committed(s);
     return 0;
 }
 
@@ -354,7 +354,8 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
     supervisor_notify("WATCHDOG=1");
     groups_watch(s);
     letters_kick(s);
-    books_retain(s);
+    records_retain(s);
+    records_watch(s);
     for (struct group *g = s->groups; g; g = g->next)
         if (g->wanted && !g->coming)
             group_settle(g);
@@ -478,7 +479,7 @@ static int open_all(struct supervisor *s, struct err *e)
     s->state = state_open(path, e);
     s->ledger_fd = open_dir(dir, "outcomes", 0750, e);
     if (!s->state || s->ledger_fd < 0 || lanes_load(s, e) != 0 ||
-        books_load(s, e) != 0 || replays_load(s, e) != 0 ||
+        records_load(s, e) != 0 || replays_load(s, e) != 0 ||
         letters_load(s, e) != 0 || tokens_load(s, e) != 0)
         return -1;
     return share_head(s, e);
@@ -491,7 +492,7 @@ static void close_state(struct supervisor *s)
     if (s->ledger && supervisor_commit(s, &e) != 0)
         log_error("%s; the last events will come again", e.text);
     state_abandon(s->state);
-    books_free(s);
+    records_free(s);
 }
 
 static void close_all(struct supervisor *s)

@@ -13,7 +13,7 @@
  * groups.c       worker processes and their generations
  * poison.c       events that workers die over
  * lanes.c        cursors and what workers report
- * books.c        the log of what became of events
+ * records.c      the log of what became of events
  * letters.c      dead letters that are sent again or dropped
  * replays.c      stretches of the journal that are sent again
  * tokens.c       access tokens, and who may fetch one
@@ -78,6 +78,10 @@ struct sup_lane {
     struct buf waiting; /* reports that go with the next MSG_LANE_STATE */
     struct ledger_writer outcomes; /* since the last commit */
     struct ledger_sums logged;     /* the counters as the log has them */
+    struct dead_range range;       /* the last one, as long as it can grow */
+    bool range_grew;
+    int64_t unread_ms; /* when its oldest unread event came; 0: not known */
+    bool near_retention; /* it is about to lose what it has not read */
 };
 
 struct sup_destination {
@@ -165,6 +169,7 @@ struct supervisor {
     struct ledger_log *ledger;
     struct ledger_segment *segments; /* of that, oldest first */
     size_t segment_count, segment_cap;
+    int64_t records_watch_ms; /* monotonic; not before */
     bool segment_untold; /* it is longer than state.db says */
     bool segments_gone;  /* rows were dropped: their files go after a commit */
     int ledger_fd;
@@ -258,20 +263,22 @@ void lanes_message(struct supervisor *s, const struct generation *from,
                    uint32_t type, mf_str text);
 void lanes_free(struct supervisor *s);
 
-/* ---- books.c ---- */
+/* ---- records.c ---- */
 /* After lanes_load(). */
-int books_load(struct supervisor *s, struct err *e);
+int records_load(struct supervisor *s, struct err *e);
 /* Takes over what a worker says of the lane's events. -1: it is no such thing,
  * or the log cannot be written and too much waits: do not take the report. */
-int books_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
+int records_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
                   struct err *e);
 /* Makes the log durable and tells state.db its end. Nothing of state.db may be
  * committed without. */
-int books_flush(struct supervisor *s, struct err *e);
-void books_committed(struct supervisor *s);
+int records_flush(struct supervisor *s, struct err *e);
+void records_committed(struct supervisor *s);
 /* Drops what the journal has no event of any more. */
-void books_retain(struct supervisor *s);
-void books_free(struct supervisor *s);
+void records_retain(struct supervisor *s);
+/* Looks which lanes are about to lose events; about every ten seconds. */
+void records_watch(struct supervisor *s);
+void records_free(struct supervisor *s);
 
 /* ---- letters.c ---- */
 int letters_load(struct supervisor *s, struct err *e);

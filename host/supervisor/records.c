@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * books.c - the supervisor's side of the outcome log: what workers report
+ * records.c - the supervisor's side of the outcome log: what workers report
  * is read, written anew as one block a lane and commit, made durable before
  * state.db is told, and dropped when the journal has none of it left.
  *
@@ -8,15 +8,18 @@
  * is not committed waits in memory, up to LEDGER_WAITING_MAX. */
 #include "supervisor/supervisor.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "journal/ids.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define LEDGER_MUCH (256u << 10) /* of a lane that waits, to look closer */
+#define OUTCOME_MUCH   (256u << 10) /* of a lane that waits: look closer */
+#define NEAR_PERCENT   80 /* of the retention: what is older is in danger */
+#define WATCH_EVERY_MS 10000
 
 static struct ledger_sums sums_of(const struct counters *c)
 {
@@ -48,7 +51,7 @@ static bool is_kept(void *arg, uint64_t n)
     return false;
 }
 
-int books_load(struct supervisor *s, struct err *e)
+int records_load(struct supervisor *s, struct err *e)
 {
     struct ledger_segment newest = { .n = 1 };
 
@@ -63,6 +66,61 @@ int books_load(struct supervisor *s, struct err *e)
     return 0;
 }
 
+/* ---- dead without a letter ---- */
+
+static void put_range(struct supervisor *s, struct sup_lane *l)
+{
+    struct err e;
+
+    if (l->range_grew && state_range_put(s->state, &l->range, &e) != 0)
+        supervisor_log_state_error(s, &e);
+    l->range_grew = false;
+}
+
+/* What is adjacent becomes one range: there is nothing between that the lane
+ * got rid of in another way, but for what was filtered. */
+static void grow_range(struct supervisor *s, struct sup_lane *l,
+                       uint32_t reason, const struct ledger_entry *o)
+{
+    struct dead_range *r = &l->range;
+
+    if (l->destination)
+        l->destination->dead_reasons[reason == RANGE_EXPIRED ? DEAD_EXPIRED
+                                                             : DEAD_LOST] +=
+            o->count;
+    if (r->count == 0 || r->reason != reason || o->from < r->from) {
+        put_range(s, l);
+        *r = (struct dead_range){ l->id, reason, o->from, o->to, 0, 0 };
+    }
+    r->to = o->to > r->to ? o->to : r->to;
+    r->count += o->count;
+    r->when_ms = clock_ms();
+    l->range_grew = true;
+}
+
+static bool is_lapsed(const struct ledger_entry *o)
+{
+    for (unsigned i = 0; i < o->parts; i++)
+        if (ledger_part(o, i).code == PART_LAPSED)
+            return true;
+    return false;
+}
+
+static void note_range(struct supervisor *s, struct sup_lane *l,
+                       const struct ledger_entry *o)
+{
+    bool ended = o->class == LEDGER_DELIVERED || o->class == LEDGER_DEAD;
+
+    if (o->is_range) {
+        grow_range(s, l, o->reason, o);
+    } else if (o->class == LEDGER_DEAD && is_lapsed(o)) {
+        grow_range(s, l, RANGE_EXPIRED, o);
+    } else if (ended && l->range.count && o->from > l->range.to) {
+        put_range(s, l);
+        l->range.count = 0; /* it grows no more */
+    }
+}
+
 /* ---- from a worker ---- */
 
 /* Too much where a commit is due every COMMIT_EVERY_MS. */
@@ -71,15 +129,15 @@ static bool too_much(const struct supervisor *s, const struct sup_lane *l,
 {
     size_t all = ledger_log_waiting(s->ledger) + more;
 
-    if (l->outcomes.bytes.len + more < LEDGER_MUCH)
+    if (l->outcomes.bytes.len + more < OUTCOME_MUCH)
         return false;
     for (l = s->lanes; l; l = l->next)
         all += l->outcomes.bytes.len;
     return all > LEDGER_WAITING_MAX;
 }
 
-int books_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
-                  struct err *e)
+int records_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
+                 struct err *e)
 {
     struct ledger_reader r;
     struct ledger_entry o;
@@ -100,7 +158,9 @@ int books_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
         if (l->outcomes.count == 0)
             ledger_begin(&l->outcomes, o.from);
         ledger_copy(&l->outcomes, &o);
+        note_range(s, l, &o);
     }
+    put_range(s, l);
     return 0;
 }
 
@@ -157,7 +217,7 @@ static int tell_state(struct supervisor *s, struct err *e)
     return 0;
 }
 
-int books_flush(struct supervisor *s, struct err *e)
+int records_flush(struct supervisor *s, struct err *e)
 {
     do {
         gather(s);
@@ -175,7 +235,7 @@ int books_flush(struct supervisor *s, struct err *e)
     return 0;
 }
 
-void books_committed(struct supervisor *s)
+void records_committed(struct supervisor *s)
 {
     if (s->segments_gone)
         ledger_log_sweep(s->ledger_fd, is_kept, s);
@@ -184,7 +244,7 @@ void books_committed(struct supervisor *s)
 
 /* ---- retention ---- */
 
-void books_retain(struct supervisor *s)
+void records_retain(struct supervisor *s)
 {
     uint64_t first = atomic_load(&s->head->first);
     size_t gone = 0;
@@ -206,7 +266,75 @@ void books_retain(struct supervisor *s)
     supervisor_state_changed(s);
 }
 
-void books_free(struct supervisor *s)
+/* When the lane's oldest unread event came, by the id files; 0: it is not
+ * known, or still in the segment being written, which nothing takes. */
+static int64_t unread_ms(struct supervisor *s, const struct sup_lane *l)
+{
+    uint64_t seq = l->state.next.seq, to, tail = atomic_load(&s->head->tail);
+    struct ids_entry entry = { .received_ms = 0 };
+    struct ids_reader *r;
+    struct err e;
+
+    if (seq >= tail || seq < atomic_load(&s->head->first) || tail == 0)
+        return 0;
+    r = ids_reader_new(s->journal_fd, s->head, &e);
+    if (!r)
+        return 0;
+    ids_seek(r, seq, seq);
+    if (ids_next(r, &seq, &to, &entry, &e) != IDS_ENTRY_READ)
+        entry.received_ms = 0;
+    ids_reader_free(r);
+    return entry.received_ms;
+}
+
+/* Retention by age takes what is older than that, retention by bytes what
+ * stands in the oldest segments. */
+static bool is_near(struct supervisor *s, struct sup_lane *l)
+{
+    const struct conf_journal *c = &s->config->journal;
+    uint64_t first = atomic_load(&s->head->first);
+    uint64_t durable = atomic_load(&s->head->durable);
+    uint64_t bytes = atomic_load(&s->head->bytes);
+    uint64_t at = l->state.next.seq;
+
+    l->unread_ms = at > durable ? 0 : unread_ms(s, l);
+    if (at > durable || at < first)
+        return at < first && at <= durable;
+    if (c->retention_ms && l->unread_ms &&
+        clock_ms() - l->unread_ms > c->retention_ms / 100 * NEAR_PERCENT)
+        return true;
+    return c->max_bytes && bytes > c->max_bytes / 100 * NEAR_PERCENT &&
+           (at - first) < (durable - first) / 100 * (100 - NEAR_PERCENT);
+}
+
+void records_watch(struct supervisor *s)
+{
+    int64_t now = clock_mono_ms();
+
+    if (now < s->records_watch_ms || !s->ingest_ready)
+        return;
+    s->records_watch_ms = now + WATCH_EVERY_MS;
+    for (struct sup_lane *l = s->lanes; l; l = l->next) {
+        bool near = is_near(s, l);
+
+        if (near == l->near_retention)
+            continue;
+        l->near_retention = near;
+        if (near)
+            log_warn("%s -> %s: what it has not read is about to be taken by "
+                     "retention, from event %llu on; let it catch up, or "
+                     "raise journal.retention or journal.max_bytes",
+                     l->source_name,
+                     l->destination ? l->destination->name : "(detached)",
+                     (unsigned long long)l->state.next.seq);
+        else
+            log_info("%s -> %s: retention is not near any more",
+                     l->source_name,
+                     l->destination ? l->destination->name : "(detached)");
+    }
+}
+
+void records_free(struct supervisor *s)
 {
     ledger_log_free(s->ledger);
     free(s->segments);

@@ -23,5 +23,6 @@ int cmd_pause(int argc, char **argv); /* and resume */
 int cmd_dead(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_audit(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
 
 #endif

@@ -93,11 +93,6 @@ int state_retry_mark(struct state *s, uint32_t lane, uint64_t seq, bool dead,
 
 /* ---- dead without a letter ---- */
 
-enum range_reason { /* the first ones are enum lost_reason */
-    RANGE_EXPIRED = LOST_REASONS,
-    RANGE_REASONS
-};
-
 /* `count` events of the lane between two numbers: what retention or damage
  * took, or what outlived its ttl while the lane lagged. */
 struct dead_range {

@@ -65,8 +65,7 @@ static void write_letter(struct json_out *w, struct supervisor *s,
     json_kstr(w, "event_name", d->name);
     json_kstr(w, "action", d->action);
     json_kstr(w, "reason",
-              mf_cstr(d->m.reason < DEAD_REASONS ? letter_reasons[d->m.reason]
-                                                 : "unknown"));
+              mf_cstr(dead_reason_text(d->m.reason)));
     json_kint(w, "result", d->m.status);
     json_kstr(w, "error", d->error);
     json_kint(w, "attempts", d->m.attempts);
@@ -97,9 +96,6 @@ static bool add_letter(void *arg, const struct dead_letter *d)
 /* What is dead without a letter. */
 static void write_range(void *arg, const struct dead_range *r)
 {
-    static const char *const reasons[RANGE_REASONS] = { "retention", "damage",
-                                                        "unknown",
-                                                        "expired" };
     struct json_out *w = arg;
 
     json_begin_object(w);
@@ -107,9 +103,7 @@ static void write_range(void *arg, const struct dead_range *r)
     json_kint(w, "from", (int64_t)r->from);
     json_kint(w, "to", (int64_t)r->to);
     json_kint(w, "count", (int64_t)r->count);
-    json_kstr(w, "reason", mf_cstr(r->reason < RANGE_REASONS
-                                       ? reasons[r->reason]
-                                       : "unknown"));
+    json_kstr(w, "reason", mf_cstr(range_reason_text(r->reason)));
     json_kint(w, "when_ms", r->when_ms);
     json_end_object(w);
 }

@@ -15,10 +15,6 @@
 #define FILTER_TEXT_MAX (64u << 10)
 #define COPIES_MAX      (8u << 20) /* bytes of events sent along in a turn */
 
-const char *const letter_reasons[DEAD_REASONS] = {
-    "rejected", "expired", "mapping", "plugin", "gone", "lost"
-};
-
 /* ---- what is meant ---- */
 
 static int read_reasons(mf_str text, uint32_t *bits, struct err *e)
@@ -27,9 +23,9 @@ static int read_reasons(mf_str text, uint32_t *bits, struct err *e)
         const char *comma = memchr(text.ptr, ',', text.len);
         mf_str one = { text.ptr,
                        comma ? (size_t)(comma - text.ptr) : text.len };
-        size_t i = 0;
+        uint32_t i = 0;
 
-        while (i < DEAD_REASONS && !mf_eq(mf_cstr(letter_reasons[i]), one))
+        while (i < DEAD_REASONS && !mf_eq(mf_cstr(dead_reason_text(i)), one))
             i++;
         if (i == DEAD_REASONS)
             return err_set(e, "reason: there is no `%.*s`; there are "
@@ -189,7 +185,7 @@ static void write_want(const struct supervisor *s, const struct letter_want *w,
     for (unsigned i = 0; i < DEAD_REASONS; i++)
         if (f->reasons >> i & 1)
             buf_printf(&reasons, "%s%s", reasons.len ? "," : "",
-                       letter_reasons[i]);
+                       dead_reason_text(i));
     if (reasons.len)
         json_kstr(&o, "reason", buf_view(&reasons));
     buf_deinit(&reasons);

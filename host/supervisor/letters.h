@@ -21,8 +21,6 @@
 #define LETTERS_TURN_MS  20    /* between turns */
 #define LETTERS_WAIT_MS  250   /* for room, or for a worker */
 
-extern const char *const letter_reasons[DEAD_REASONS];
-
 /* What was asked for. */
 struct letter_want {
     struct letter_filter f; /* texts owned by `texts` */

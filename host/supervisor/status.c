@@ -153,7 +153,7 @@ static void write_destination(struct supervisor *s, struct json_out *w,
     json_key(w, MF_STR("dead_reasons"));
     json_begin_object(w);
     for (size_t i = 0; i < DEAD_REASONS; i++) {
-        json_key(w, mf_cstr(letter_reasons[i]));
+        json_key(w, mf_cstr(dead_reason_text((uint32_t)i)));
         json_int(w, (int64_t)d->dead_reasons[i]);
     }
     json_end_object(w);

@@ -333,6 +333,12 @@ def refused_events(box, host):
     say('an event that ingest refused: listed, sent again, dropped')
 
 
+def audit(box):
+    r = box.command('audit')
+    check(r.returncode == 0, 'audit: %s%s' % (r.stdout, r.stderr))
+    say('audit: no difference')
+
+
 def test(box):
     receiver = Receiver(box.net)
     hook = receiver.path('/hook')
@@ -353,6 +359,7 @@ def test(box):
     no_filter(box, host)
     one_again(host, hook)
     all_again(box, host, hook)
+    audit(box)
     exactly_once(box, host, hook)
     dies_again(box, host, hook)
     paused(box, host, hook)
@@ -361,6 +368,7 @@ def test(box):
     refused_events(box, host)
     code, took = host.stop()
     check(code == 0, 'the host ended with %d' % code)
+    audit(box)
 
 
 if __name__ == '__main__':

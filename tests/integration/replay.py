@@ -263,7 +263,7 @@ def p99(box, host, receiver, prefix):
 
 def beside_live(box, host, receiver):
     hook = fresh(receiver)
-    hook.mode = Mode(delay=0.02)
+    hook.mode = Mode(delay=0.05)
     pairs = []
     for turn in range(3):
         alone = p99(box, host, receiver, 'l%d' % turn)
@@ -322,6 +322,12 @@ def dead_of_a_replay(box, host, receiver):
     say('letters of a replay, sent again in its lane')
 
 
+def audit(box):
+    r = box.command('audit')
+    check(r.returncode == 0, 'audit: %s%s' % (r.stdout, r.stderr))
+    say('audit: no difference')
+
+
 def test(box):
     receiver = Receiver(box.net, keep_times=True)
     config = box.config({'hook': box.webhook(
@@ -342,6 +348,7 @@ def test(box):
     beside_live(box, host, receiver)
     code, took = host.stop()
     check(code == 0, 'the host ended with %d' % code)
+    audit(box)
 
 
 if __name__ == '__main__':

@@ -216,8 +216,8 @@ int64_t lane_oldest_ms(const struct lane *l)
 
 /* ---- reading ---- */
 
-static int read_at(struct lane *l, struct journal_pos at,
-                   struct journal_record *r, struct err *e)
+static enum lane_take read_at(struct lane *l, struct journal_pos at,
+                              struct journal_record *r, struct err *e)
 {
     uint64_t from, to;
 
@@ -225,24 +225,26 @@ static int read_at(struct lane *l, struct journal_pos at,
     switch (journal_next(l->rereader, 0, 1, r, &from, &to, e)) {
     case JOURNAL_RECORD:
         if (r->seq == at.seq)
-            return 0;
-        return err_set(e, "the journal gave event %llu in place of %llu",
-                       (unsigned long long)r->seq,
-                       (unsigned long long)at.seq);
+            return LANE_EVENT;
+        err_set(e, "the journal gave event %llu in place of %llu",
+                (unsigned long long)r->seq, (unsigned long long)at.seq);
+        return LANE_EMPTY;
     case JOURNAL_LOST:
-        return err_set(e, "the journal no longer holds event %llu: retention "
-                          "or damage took it",
-                       (unsigned long long)at.seq);
+        err_set(e, "the journal no longer holds event %llu: retention or "
+                   "damage took it",
+                (unsigned long long)at.seq);
+        return LANE_EMPTY;
     case JOURNAL_END:
-        return err_set(e, "event %llu is past the journal's durable end",
-                       (unsigned long long)at.seq);
+        err_set(e, "event %llu is past the journal's durable end",
+                (unsigned long long)at.seq);
+        return LANE_EMPTY;
     default:
-        return -1;
+        return LANE_BROKEN;
     }
 }
 
-int lane_reread(struct lane *l, const struct lane_event *ev,
-                struct journal_record *r, struct err *e)
+enum lane_take lane_reread(struct lane *l, const struct lane_event *ev,
+                           struct journal_record *r, struct err *e)
 {
     return read_at(l, ev->at, r, e);
 }
@@ -252,10 +254,14 @@ int lane_reread(struct lane *l, const struct lane_event *ev,
 static enum lane_take take_again(struct lane *l, struct lane_event **ev,
                                  struct journal_record *r, struct err *e)
 {
-    struct journal_pos at = l->again[l->again_at++];
+    struct journal_pos at = l->again[l->again_at];
+    enum lane_take got = read_at(l, at, r, e);
 
+    if (got == LANE_BROKEN)
+        return got;
+    l->again_at++;
     l->dirty = true;
-    if (read_at(l, at, r, e) != 0) {
+    if (got != LANE_EVENT) {
         l->counters.dead++;
         l->counters.lost++;
         return LANE_MORE;
@@ -306,7 +312,7 @@ enum lane_take lane_take(struct lane *l, struct lane_event **ev,
 
 void lane_begin(struct lane_event *ev, unsigned parts)
 {
-    ev->parts = (uint16_t)parts;
+    ev->parts = ev->total = (uint16_t)parts;
     if (parts == 0)
         place(ev);
 }

@@ -28,6 +28,7 @@ struct lane_event {
     struct lane *lane;
     struct journal_pos at;
     int64_t received_ms;
+    uint16_t total;    /* parts it began with; 0: known from a retry */
     uint16_t parts;    /* not yet settled */
     uint16_t aside;    /* of these, set aside for a retry */
     bool delivered;    /* at least one part was */
@@ -81,9 +82,10 @@ void lane_resume(struct lane_event *ev);
  * for each call with the same position. */
 struct lane_event *lane_restore(struct lane *l, struct journal_pos at,
                                 bool dead);
-/* Reads the record of an event again. -1: its bytes are gone (retention). */
-int lane_reread(struct lane *l, const struct lane_event *ev,
-                struct journal_record *r, struct err *e);
+/* Reads the record of an event again: LANE_EVENT; LANE_BROKEN: not now; any
+ * other: its bytes are gone (retention, damage). */
+enum lane_take lane_reread(struct lane *l, const struct lane_event *ev,
+                           struct journal_record *r, struct err *e);
 
 /* True if the state changed since the last report. */
 bool lane_dirty(const struct lane *l);

@@ -18,7 +18,6 @@
 #include <string.h>
 
 #define MAP_ARENA_BYTES (8u << 20)
-#define BROKEN_PAUSE_MS 1000 /* after the journal could not be read */
 
 /* ---- small ones ---- */
 
@@ -54,268 +53,6 @@ static uint32_t subscription_key(const struct instance *i, unsigned n)
     mf_str name = instance_subscription_name(i, n);
 
     return crc32c(0, name.ptr, name.len);
-}
-
-/* ---- taking ---- */
-
-static void mark_event(struct destination *d, const struct lane_event *ev)
-{
-    slot_mark(d->slot, PHASE_MAP, lane_id(ev->lane), ev->at.seq, ev->at.seq,
-              0);
-}
-
-/* Maps one part and sends it off, alone or in a batch. */
-static void start_part(struct destination *d, struct part *p, mf_str event)
-{
-    unsigned sub = p->subscription;
-    bool batch = instance_batch_size(d->instance, sub) > 1;
-    mf_val root = json_root(event), payload;
-    struct err e;
-
-    arena_reset(&d->map_arena);
-    mark_event(d, p->ev);
-    payload = instance_map(d->instance, sub, root, batch, &d->map_arena, &e);
-    slot_unmark(d->slot);
-    if (payload.type == MF_ABSENT) {
-        part_bury(d, p, DEAD_MAPPING, MF_INVALID, mf_cstr(e.text), NULL,
-                  event);
-        return;
-    }
-    flight_take(d, p, root, payload);
-}
-
-/* An event that two workers died over is not shown to a third. */
-static bool bury_poison(struct destination *d, struct part *p, mf_str event)
-{
-    mf_str why = suspects_why(d->suspects, lane_id(p->ev->lane),
-                              p->ev->at.seq);
-
-    if (why.len)
-        part_bury(d, p, DEAD_PLUGIN, 0, why, NULL, event);
-    return why.len > 0;
-}
-
-/* The parts of an event that has begun. */
-static void start_parts(struct destination *d, struct lane_event *ev,
-                        const uint8_t *subs, size_t n, mf_str event)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct part p = { .ev = ev, .subscription = subs[i],
-                          .key = d->keys[subs[i]] };
-
-        if (clock_ms() - ev->received_ms > d->ttl_ms)
-            part_settle(d, &p, PART_LAPSED); /* a lane that lags: no letters */
-        else
-            start_part(d, &p, event);
-    }
-}
-
-static size_t choose(struct destination *d, const struct lane_event *ev,
-                     mf_str event, uint8_t subs[SUBSCRIPTIONS_MAX],
-                     uint8_t *why)
-{
-    size_t n = 0;
-
-    arena_reset(&d->map_arena);
-    mark_event(d, ev);
-    *why = (uint8_t)instance_select(d->instance, json_root(event), subs, &n,
-                                    &d->map_arena);
-    slot_unmark(d->slot);
-    return n;
-}
-
-static void start_event(struct destination *d, struct lane_event *ev,
-                        const struct journal_record *r)
-{
-    struct part whole = { .ev = ev, .subscription = UINT32_MAX };
-    uint8_t subs[SUBSCRIPTIONS_MAX], why;
-    size_t n;
-
-    if (!lane_takes(d, ev, r))
-        return;
-    if (suspects_why(d->suspects, lane_id(ev->lane), ev->at.seq).len) {
-        lane_begin(ev, 1, 0);
-        bury_poison(d, &whole, r->payload);
-        return;
-    }
-    n = choose(d, ev, r->payload, subs, &why);
-    lane_begin(ev, (unsigned)n, why);
-    start_parts(d, ev, subs, n, r->payload);
-}
-
-/* A dead letter about an event as a whole, taken up again: what its parts are
- * is known now. */
-static void start_whole(struct destination *d, struct part *p, mf_str event)
-{
-    struct msg_retry_key key = { lane_id(p->ev->lane), p->key, p->ev->at.seq };
-    uint8_t subs[SUBSCRIPTIONS_MAX], why;
-    size_t n = choose(d, p->ev, event, subs, &why);
-
-    d->reports.retry_done(d->reports.arg, &key);
-    lane_begin_whole(p->ev, (unsigned)n, why);
-    start_parts(d, p->ev, subs, n, event);
-}
-
-static void start_retry(struct destination *d)
-{
-    struct part p = retries_pop(&d->retries);
-    struct journal_record r;
-    struct err e;
-
-    lane_resume(p.ev);
-    if (p.subscription == UINT32_MAX && p.key) {
-        part_bury(d, &p, DEAD_GONE, 0,
-                  MF_STR("the subscription it waited for is no longer "
-                         "configured"),
-                  NULL, (mf_str){ "", 0 });
-        return;
-    }
-    if (lane_reread(p.ev->lane, p.ev, &r, &e) != 0) {
-        part_bury(d, &p, DEAD_GONE, 0, mf_cstr(e.text), NULL,
-                  (mf_str){ "", 0 });
-        return;
-    }
-    if (p.ev->received_ms == 0)
-        p.ev->received_ms = r.received_ms;
-    if (bury_poison(d, &p, r.payload))
-        return;
-    if (p.subscription == UINT32_MAX)
-        start_whole(d, &p, r.payload);
-    else
-        start_part(d, &p, r.payload);
-}
-
-/* One event from the next lane that has one, of replays or of live lanes.
- * False if none has. */
-static bool take_from(struct destination *d, bool replays, int64_t now_ms)
-{
-    for (size_t tried = 0; tried < d->lane_count;) {
-        struct lane *l = d->lanes[d->turn % d->lane_count];
-        struct lane_event *ev;
-        struct journal_record r;
-        struct err e;
-
-        if (!lane_may_take(d, l, replays, now_ms)) {
-            d->turn++;
-            tried++;
-            continue;
-        }
-        switch (lane_take(l, &ev, &r, &e)) {
-        case LANE_EVENT:
-            d->turn++;
-            start_event(d, ev, &r);
-            return true;
-        case LANE_MORE:
-            d->turn++;
-            return true;
-        case LANE_BROKEN:
-            if (strcmp(e.text, d->last_error) != 0)
-                log_error("%s: %s", d->name, e.text);
-            destination_note_error(d, e.text);
-            d->broken_ms = clock_mono_ms() + BROKEN_PAUSE_MS;
-            d->turn++;
-            tried++;
-            break;
-        default:
-            d->turn++;
-            tried++;
-        }
-    }
-    return false;
-}
-
-static bool take_one(struct destination *d)
-{
-    bool replay = d->replay_count && d->live_run >= REPLAY_TURN - 1;
-    int64_t now = clock_mono_ms();
-
-    if (now < d->broken_ms)
-        return false;
-    return take_from(d, replay, now) ||
-           (d->replay_count && take_from(d, !replay, now));
-}
-
-static bool retry_is_due(const struct destination *d, int64_t now_ms)
-{
-    return retries_due_ms(&d->retries) <= now_ms;
-}
-
-static bool has_work(const struct destination *d, int64_t now_ms)
-{
-    return d->open_count || retry_is_due(d, now_ms) ||
-           (!d->draining && lanes_next_ms(d, now_ms) <= now_ms);
-}
-
-bool destination_pump(struct destination *d, unsigned budget)
-{
-    int64_t now = clock_mono_ms();
-    bool more = false;
-
-    if (d->paused && !d->draining)
-        return false;
-    if (d->token && has_work(d, now) && !token_ready(d->token))
-        return false;
-    d->pumping = true;
-    for (; budget > 0; budget--) {
-        if (flights_flush(d, now) || d->draining || !flight_room(d))
-            break;
-        if (now < d->health.hold_ms ||
-            (health_probing(&d->health) &&
-             (now < d->health.probe_ms || d->flying_count || d->open_count)))
-            break;
-        if (bucket_wait_ms(&d->bucket, now) > 0)
-            break;
-        if (retry_is_due(d, now))
-            start_retry(d);
-        else if (!take_one(d))
-            break;
-    }
-    more = budget == 0;
-    flights_flush(d, now);
-    d->pumping = false;
-    return more;
-}
-
-/* When the next event may be taken, or retry begun; INT64_MAX for not before
- * a flight has ended or a batch has left. */
-static int64_t next_start_ms(const struct destination *d, int64_t now_ms)
-{
-    int64_t at = retries_due_ms(&d->retries);
-    int64_t readable = lanes_next_ms(d, now_ms);
-
-    if (readable < d->broken_ms)
-        readable = d->broken_ms;
-    if (readable < at)
-        at = readable;
-    if (at == INT64_MAX || !health_probing(&d->health))
-        return at;
-    if (d->flying_count || d->open_count)
-        return INT64_MAX;
-    return at < d->health.probe_ms ? d->health.probe_ms : at;
-}
-
-int64_t destination_next_ms(const struct destination *d)
-{
-    int64_t now = clock_mono_ms(), at, wait;
-
-    if (d->paused || d->draining || !flight_room(d))
-        return INT64_MAX; /* the end of a flight will pump */
-    at = next_start_ms(d, now);
-    if (flights_due_ms(d) < at)
-        at = flights_due_ms(d);
-    if (at == INT64_MAX)
-        return at;
-    wait = bucket_wait_ms(&d->bucket, now);
-    if (wait > 0 && at < now + wait)
-        at = now + wait;
-    if (at < d->health.hold_ms)
-        at = d->health.hold_ms;
-    if (d->token && !token_good(d->token)) {
-        wait = token_next_ms(d->token);
-        if (at < wait)
-            at = wait;
-    }
-    return at;
 }
 
 /* ---- life ---- */
@@ -357,12 +94,15 @@ struct destination *destination_new(struct instance *i,
     d->transport = t;
     d->slot = slot;
     d->reports = *reports;
-    d->concurrency = o->concurrency ? o->concurrency : 1;
+    limiter_init(&d->limiter, o->concurrency);
     d->ttl_ms = o->ttl_ms;
     d->batch_wait_ms = o->batch_wait_ms;
     d->transport_options.timeout_ms = o->timeout_ms;
+    d->transport_options.connect_ms = o->connect_timeout_ms;
+    d->transport_options.first_byte_ms = o->first_byte_timeout_ms;
     d->transport_options.allow_private = o->allow_private;
-    bucket_init(&d->bucket, o->rate, clock_mono_ms());
+    pacing_init(&d->pacing, o->rate, o->retry_rate, clock_mono_ms());
+    d->transport_options.account = &d->account;
     if (reports->token)
         d->token = token_new(i, d->name, t, &d->transport_options, slot,
                              &(struct token_ways){ on_token_tell,
@@ -381,10 +121,8 @@ void destination_free(struct destination *d)
     if (!d)
         return;
     flights_deinit(d);
-    for (size_t i = 0; i < d->lane_count; i++) {
-        replay_leave(lane_owner(d->lanes[i]));
-        lane_free(d->lanes[i]);
-    }
+    turns_deinit(&d->turns);
+    replays_deinit(d);
     arena_deinit(&d->map_arena);
     retries_deinit(&d->retries);
     token_free(d->token);
@@ -405,27 +143,29 @@ void destination_suspect(struct destination *d, const struct suspects *s)
 
 void destination_add_lane(struct destination *d, struct lane *l)
 {
-    ASSERT(d->lane_count < LANES_MAX);
-    d->lanes[d->lane_count++] = l;
-    d->replay_count += lane_owner(l) != NULL;
-}
-
-struct lane *destination_lane(struct destination *d, uint32_t id)
-{
-    for (size_t i = 0; i < d->lane_count; i++)
-        if (lane_id(d->lanes[i]) == id)
-            return d->lanes[i];
-    return NULL;
+    if (lane_owner(l))
+        turns_add(&d->replays, l);
+    else
+        turns_add(&d->turns, l);
 }
 
 size_t destination_lane_count(const struct destination *d)
 {
-    return d->lane_count;
+    return d->turns.count + d->replays.count;
 }
 
 struct lane *destination_lane_at(struct destination *d, size_t i)
 {
-    return d->lanes[i];
+    return i < d->turns.count ? d->turns.list[i].lane
+                              : d->replays.list[i - d->turns.count].lane;
+}
+
+struct lane *destination_lane(struct destination *d, uint32_t id)
+{
+    for (size_t i = 0; i < destination_lane_count(d); i++)
+        if (lane_id(destination_lane_at(d, i)) == id)
+            return destination_lane_at(d, i);
+    return NULL;
 }
 
 void destination_drain(struct destination *d)
@@ -441,7 +181,7 @@ void destination_pause(struct destination *d, bool on)
 
 unsigned destination_in_flight(const struct destination *d)
 {
-    return d->flying_count + d->open_count +
+    return d->flying.count + d->ready.count + d->open.count +
            (d->token && token_busy(d->token));
 }
 
@@ -454,8 +194,8 @@ void destination_status(struct destination *d, struct msg_destination *m,
                         const char **error)
 {
     memset(m, 0, sizeof *m);
-    for (size_t i = 0; i < d->lane_count; i++) {
-        int64_t oldest = lane_oldest_ms(d->lanes[i]);
+    for (size_t i = 0; i < destination_lane_count(d); i++) {
+        int64_t oldest = lane_oldest_ms(destination_lane_at(d, i));
 
         if (oldest && (!m->oldest_ms || oldest < m->oldest_ms))
             m->oldest_ms = oldest;
@@ -465,9 +205,9 @@ void destination_status(struct destination *d, struct msg_destination *m,
                        (d->token && *token_error(d->token))
                    ? DEST_BACKING_OFF
                    : DEST_ACTIVE;
-    m->in_flight = d->flying_count;
+    m->in_flight = d->flying.count;
     m->waiting_retries = (uint32_t)d->retries.count;
-    m->concurrency_limit = d->concurrency;
+    m->concurrency_limit = limiter_limit(&d->limiter);
     m->error_ms = d->last_error_ms;
     memcpy(m->classes, d->classes, sizeof m->classes);
     m->delivery_ns = d->delivery_ns;

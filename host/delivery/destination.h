@@ -42,8 +42,10 @@ struct reports {
 struct destination_options {
     const char *name;
     unsigned concurrency;    /* calls at once */
-    double rate;             /* calls a second, 0: no limit */
-    int64_t ttl_ms, timeout_ms, batch_wait_ms;
+    double rate;             /* requests a second, 0: no limit */
+    double retry_rate;       /* of these, repeated ones; 0: derived */
+    int64_t ttl_ms, batch_wait_ms;
+    int64_t timeout_ms, connect_timeout_ms, first_byte_timeout_ms;
     bool allow_private;
 };
 
@@ -90,7 +92,7 @@ struct token *destination_token(struct destination *d);
 bool destination_pump(struct destination *d, unsigned budget);
 /* Monotonic ms at which destination_pump() has something to do again without
  * any other event; INT64_MAX for none. */
-int64_t destination_next_ms(const struct destination *d);
+int64_t destination_next_ms(struct destination *d);
 /* Stops reading; what is in flight finishes. */
 void destination_drain(struct destination *d);
 void destination_pause(struct destination *d, bool on);

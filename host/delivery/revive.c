@@ -3,7 +3,6 @@
  * revive.c - parts that a destination takes up again: retries of before a
  * restart, dead letters that are to be tried once more; and which lane's turn
  * it is, with replays beside the live ones. */
-#include "base/log.h"
 #include "delivery/inner.h"
 #include "delivery/replay.h"
 
@@ -68,10 +67,10 @@ int destination_own(struct destination *d, struct lane *l,
 {
     struct replay *r = NULL;
 
-    for (size_t i = 0; i < d->lane_count && !r; i++) {
-        struct replay *o = lane_owner(d->lanes[i]);
+    for (size_t i = 0; i < d->replays.count && !r; i++) {
+        struct replay *o = lane_owner(d->replays.list[i].lane);
 
-        if (o && o->id == m->replay)
+        if (o->id == m->replay)
             r = replay_share(o);
     }
     if (!r)
@@ -82,17 +81,25 @@ int destination_own(struct destination *d, struct lane *l,
 
 bool destination_drop_lane(struct destination *d, struct lane *l)
 {
+    struct turns *t = &d->replays;
     size_t i = 0;
 
-    if (lane_open_events(l) || lane_aside_events(l))
+    if (!lane_owner(l) || lane_open_events(l) || lane_aside_events(l))
         return false;
-    while (d->lanes[i] != l)
+    while (t->list[i].lane != l)
         i++;
-    d->lanes[i] = d->lanes[--d->lane_count];
-    d->replay_count -= lane_owner(l) != NULL;
+    t->list[i] = t->list[--t->count];
+    t->at = 0;
     replay_leave(lane_owner(l));
     lane_free(l);
     return true;
+}
+
+void replays_deinit(struct destination *d)
+{
+    for (size_t i = 0; i < d->replays.count; i++)
+        replay_leave(lane_owner(d->replays.list[i].lane));
+    turns_deinit(&d->replays);
 }
 
 /* Parts of the lane that wait are waited for no more. */
@@ -132,8 +139,7 @@ void destination_replay(struct destination *d, struct lane *l,
 
 /* ---- whose turn it is ---- */
 
-/* When the lane may be read, monotonic; INT64_MAX for not now. */
-static int64_t turn_ms(const struct destination *d, const struct lane *l,
+static int64_t next_ms(const struct destination *d, const struct lane *l,
                        int64_t now_ms)
 {
     const struct replay *r = lane_owner(l);
@@ -141,32 +147,48 @@ static int64_t turn_ms(const struct destination *d, const struct lane *l,
 
     if (!lane_ready(l))
         return INT64_MAX;
-    if (!r)
-        return now_ms;
-    at = replay_next_ms(r, d->replay_flying, d->concurrency, now_ms);
+    at = replay_next_ms(r, d->replay_flying, limiter_limit(&d->limiter),
+                        now_ms);
     if (at == INT64_MAX || r->stopped == REPLAY_CANCELLED)
         return at;
-    enough = now_ms + replay_bucket_wait_ms(&d->bucket, now_ms);
+    enough = now_ms + replay_bucket_wait_ms(&d->pacing.calls, now_ms);
     return at > enough ? at : enough;
 }
 
-int64_t lanes_next_ms(const struct destination *d, int64_t now_ms)
+int64_t replays_next_ms(const struct destination *d, int64_t now_ms)
 {
     int64_t first = INT64_MAX;
 
-    for (size_t i = 0; i < d->lane_count && first > now_ms; i++) {
-        int64_t at = turn_ms(d, d->lanes[i], now_ms);
+    for (size_t i = 0; i < d->replays.count && first > now_ms; i++) {
+        int64_t at = next_ms(d, d->replays.list[i].lane, now_ms);
 
         first = at < first ? at : first;
     }
     return first;
 }
 
-bool lane_may_take(const struct destination *d, const struct lane *l,
-                   bool replays, int64_t now_ms)
+enum lane_take replays_take(struct destination *d, int64_t now_ms,
+                            struct lane_event **ev, struct journal_record *r,
+                            struct err *e)
 {
-    return (lane_owner(l) != NULL) == replays &&
-           (!replays || turn_ms(d, l, now_ms) <= now_ms);
+    struct turns *t = &d->replays;
+
+    for (size_t tried = 0; tried < t->count; tried++) {
+        struct lane *l = t->list[t->at++ % t->count].lane;
+        enum lane_take got;
+
+        if (next_ms(d, l, now_ms) > now_ms)
+            continue;
+        got = lane_take(l, ev, r, e);
+        if (got != LANE_EMPTY && got != LANE_FULL)
+            return got;
+    }
+    return LANE_EMPTY;
+}
+
+bool replays_due(const struct destination *d)
+{
+    return d->replays.count && d->live_run >= REPLAY_TURN - 1;
 }
 
 bool lane_takes(struct destination *d, struct lane_event *ev,

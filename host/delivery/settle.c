@@ -68,7 +68,8 @@ void part_bury(struct destination *d, struct part *p, enum dead_reason why,
     mf_str id, name;
 
     arena_init(&a, 1 << 20);
-    if (event.len == 0 && lane_reread(p->ev->lane, p->ev, &r, &e) == 0)
+    if (event.len == 0 &&
+        lane_reread(p->ev->lane, p->ev, &r, &e) == LANE_EVENT)
         event = r.payload;
     id = member_text(event, MF_STR("messageId"), &a);
     name = member_text(event, MF_STR("event"), &a);
@@ -83,31 +84,29 @@ void part_bury(struct destination *d, struct part *p, enum dead_reason why,
     part_settle(d, p, (uint8_t)(PART_DEAD + why));
 }
 
-/* The part leaves the lane's window for a row in state.db. */
-static void set_aside(struct destination *d, struct part *p,
-                      const struct call_result *r, const struct flight *f,
-                      int64_t wait_ms)
+void part_set_aside(struct destination *d, struct part *p,
+                    const struct flight *f, int32_t status, mf_str error,
+                    int64_t wait_ms)
 {
-    mf_str error = text_cut(r->message, ERROR_TEXT_MAX);
+    mf_str text = text_cut(error, ERROR_TEXT_MAX);
     struct msg_retry m = { .key = { lane_id(p->ev->lane), p->key,
                                     p->ev->at.seq },
                            .at = p->ev->at,
                            .due_ms = clock_ms() + wait_ms,
                            .first_ms = p->first_ms,
                            .attempts = p->attempts,
-                           .status = r->status,
+                           .status = status,
                            .event_dead = p->ev->dead,
-                           .error_len = (uint32_t)error.len };
+                           .error_len = (uint32_t)text.len };
     struct arena a;
 
     arena_init(&a, 1 << 20);
-    d->reports.retry(d->reports.arg, &m, error,
+    d->reports.retry(d->reports.arg, &m, text,
                      text_cut(request_text(f, ATTEMPT_BYTES, &a),
                               ATTEMPT_BYTES),
                      text_cut(answer_text(f), ATTEMPT_BYTES));
     arena_deinit(&a);
     p->persisted = true;
-    lane_counters(p->ev->lane)->retries++;
     lane_set_aside(p->ev);
     retries_push(&d->retries, p, clock_mono_ms() + wait_ms);
 }
@@ -126,9 +125,9 @@ static void try_again(struct destination *d, struct part *p,
                   (mf_str){ "", 0 });
         return;
     }
-    set_aside(d, p, r, f,
-              backoff_ms(p->attempts, BACKOFF_FIRST_MS, BACKOFF_LAST_MS,
-                         r->retry_after_ms, chance64()));
+    part_set_aside(d, p, f, r->status, r->message,
+                   backoff_ms(p->attempts, BACKOFF_FIRST_MS, BACKOFF_LAST_MS,
+                              r->retry_after_ms, chance64()));
 }
 
 /* Retry-After is about the far side, not about the one event. */
@@ -151,7 +150,7 @@ void part_judge(struct destination *d, struct flight *f, unsigned i)
 
     if (part_wants_token(d, f, i)) {
         p->refused = token_refused(d->token, f->token);
-        set_aside(d, p, r, f, 0);
+        part_set_aside(d, p, f, r->status, r->message, 0);
         return;
     }
     p->refused = false;

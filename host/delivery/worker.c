@@ -365,8 +365,11 @@ static int add_destination(struct worker *w, mf_val o, struct arena *a,
         .name = copy.ptr,
         .concurrency = (unsigned)number_of(o, "concurrency", 1),
         .rate = json_number(json_get(o, MF_STR("rate")), 0),
+        .retry_rate = json_number(json_get(o, MF_STR("retry_rate")), 0),
         .ttl_ms = number_of(o, "ttl_ms", 14400000),
         .timeout_ms = number_of(o, "timeout_ms", 10000),
+        .connect_timeout_ms = number_of(o, "connect_timeout_ms", 5000),
+        .first_byte_timeout_ms = number_of(o, "first_byte_timeout_ms", 0),
         .batch_wait_ms = number_of(o, "batch_wait_ms", 1000),
         .allow_private = json_is_true(json_get(o, MF_STR("allow_private"))),
     };
@@ -439,6 +442,7 @@ static int configure(struct worker *w, mf_str text, struct err *e)
     while (rc == 0 && json_next(json_get(root, MF_STR("destinations")), &it,
                                 &key, &item))
         rc = add_destination(w, item, a, e);
+    transport_share(w->transport, (unsigned)w->count);
     return rc;
 }
 

@@ -303,8 +303,8 @@ int64_t lane_oldest_ms(const struct lane *l)
 
 /* ---- reading ---- */
 
-static int read_at(struct lane *l, struct journal_pos at,
-                   struct journal_record *r, struct err *e)
+static enum lane_take read_at(struct lane *l, struct journal_pos at,
+                              struct journal_record *r, struct err *e)
 {
     uint64_t from, to;
 
@@ -312,19 +312,21 @@ static int read_at(struct lane *l, struct journal_pos at,
     switch (journal_next(l->rereader, 0, 1, r, &from, &to, e)) {
     case JOURNAL_RECORD:
         if (r->seq == at.seq)
-            return 0;
-        return err_set(e, "the journal gave event %llu in place of %llu",
-                       (unsigned long long)r->seq,
-                       (unsigned long long)at.seq);
+            return LANE_EVENT;
+        err_set(e, "the journal gave event %llu in place of %llu",
+                (unsigned long long)r->seq, (unsigned long long)at.seq);
+        return LANE_EMPTY;
     case JOURNAL_LOST:
-        return err_set(e, "the journal no longer holds event %llu: retention "
-                          "or damage took it",
-                       (unsigned long long)at.seq);
+        err_set(e, "the journal no longer holds event %llu: retention or "
+                   "damage took it",
+                (unsigned long long)at.seq);
+        return LANE_EMPTY;
     case JOURNAL_END:
-        return err_set(e, "event %llu is past the journal's durable end",
-                       (unsigned long long)at.seq);
+        err_set(e, "event %llu is past the journal's durable end",
+                (unsigned long long)at.seq);
+        return LANE_EMPTY;
     default:
-        return -1;
+        return LANE_BROKEN;
     }
 }
 
@@ -334,14 +336,14 @@ void lane_keep_copy(struct lane_event *ev, mf_str text)
     ev->copy = (mf_str){ xstrndup(text.ptr, text.len), text.len };
 }
 
-int lane_reread(struct lane *l, const struct lane_event *ev,
-                struct journal_record *r, struct err *e)
+enum lane_take lane_reread(struct lane *l, const struct lane_event *ev,
+                           struct journal_record *r, struct err *e)
 {
     if (ev->copy.ptr) {
         *r = (struct journal_record){ .seq = ev->at.seq, .source = l->source,
                                       .received_ms = ev->received_ms,
                                       .payload = ev->copy };
-        return 0;
+        return LANE_EVENT;
     }
     return read_at(l, ev->at, r, e);
 }
@@ -400,10 +402,14 @@ static int64_t age_from(const struct lane *l, int64_t received_ms)
 static enum lane_take take_again(struct lane *l, struct lane_event **ev,
                                  struct journal_record *r, struct err *e)
 {
-    struct journal_pos at = l->again[l->again_at++];
+    struct journal_pos at = l->again[l->again_at];
+    enum lane_take got = read_at(l, at, r, e);
 
+    if (got == LANE_BROKEN)
+        return got;
+    l->again_at++;
     l->dirty = true;
-    if (read_at(l, at, r, e) != 0) {
+    if (got != LANE_EVENT) {
         lose(l, at.seq, at.seq, 1, who_took(l, at.seq));
         return LANE_MORE;
     }
@@ -470,7 +476,7 @@ enum lane_take lane_take(struct lane *l, struct lane_event **ev,
 
 void lane_begin(struct lane_event *ev, unsigned parts, uint8_t why)
 {
-    ev->parts = (uint16_t)parts;
+    ev->parts = ev->total = (uint16_t)parts;
     if (parts)
         return;
     note_part(ev, 0, (uint8_t)(PART_FILTERED + why));
@@ -556,7 +562,7 @@ void lane_begin_whole(struct lane_event *ev, unsigned parts, uint8_t why)
     ASSERT(ev->parts > ev->aside);
     if (parts == 0)
         note_part(ev, 0, (uint8_t)(PART_FILTERED + why));
-    ev->parts = (uint16_t)(ev->parts - 1 + parts);
+    ev->parts = ev->total = (uint16_t)(ev->parts - 1 + parts);
     place(ev);
 }
 

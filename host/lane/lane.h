@@ -33,6 +33,7 @@ struct lane_event {
     struct lane *lane;
     struct journal_pos at;
     int64_t received_ms;
+    uint16_t total;    /* parts it began with; 0: known from a retry */
     uint16_t parts;    /* not yet settled */
     uint16_t aside;    /* of these, set aside for a retry */
     bool delivered;    /* at least one part was */
@@ -108,9 +109,10 @@ struct lane_event *lane_revive(struct lane *l, struct journal_pos at,
 void lane_begin_whole(struct lane_event *ev, unsigned parts, uint8_t why);
 /* What lane_reread() is to give, copied. */
 void lane_keep_copy(struct lane_event *ev, mf_str text);
-/* Reads the record of an event again. -1: its bytes are gone (retention). */
-int lane_reread(struct lane *l, const struct lane_event *ev,
-                struct journal_record *r, struct err *e);
+/* Reads the record of an event again: LANE_EVENT; LANE_BROKEN: not now; any
+ * other: its bytes are gone (retention, damage). */
+enum lane_take lane_reread(struct lane *l, const struct lane_event *ev,
+                           struct journal_record *r, struct err *e);
 
 /* True if the state changed since the last report. */
 bool lane_dirty(const struct lane *l);

@@ -183,7 +183,7 @@ def all_again(box, host, hook):
     extra = sum(hook.delivered[i] - 1 for i in ids)
     # What was with the far side when a process ended comes twice, and what
     # was settled since the last commit: 8 a time in 20 ms each.
-    check(extra <= 2 * 8 + 100, '%d deliveries too many' % extra)
+    check(extra <= MANY / 3, '%d deliveries too many' % extra)
     say('all %d delivered over two kills, %d of them twice' % (MANY, extra))
 
 

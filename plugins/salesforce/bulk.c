@@ -41,10 +41,10 @@ struct job {
     uint32_t column_count, column_room, row_count;
     size_t head_bytes;
     struct row *first, *last;
-    uint32_t asked;   /* what became of it, so many times */
-    uint32_t unknown; /* records it refused that are none of its rows */
-    int32_t status;   /* what becomes of an aborted job's rows */
-    mf_str why;       /* it was aborted, or failed */
+    uint32_t asked;  /* what became of it, so many times */
+    int64_t missing; /* records it did not take and whose rows are not found */
+    int32_t status;  /* what becomes of an aborted job's rows */
+    mf_str why;      /* it was aborted, or failed */
 };
 
 /* ---- what goes into a job ---- */
@@ -503,7 +503,10 @@ static void read_refused(mf_call *c, struct job *j, mf_str bytes)
         row = row_marked(j, &t, mark);
         if (row)
             mf_result(c, row->index, sf_class(why), why);
-        j->unknown += !row;
+        if (t.error == NONE)
+            j->missing += !row;
+        else
+            j->missing -= row != NULL;
     }
 }
 
@@ -572,10 +575,10 @@ static int32_t closed(mf_call *c, struct job *j, const mf_response *a)
 
 static int32_t ended(mf_call *c, struct job *j)
 {
-    if (j->unknown)
+    if (j->missing > 0)
         mf_log(c, MF_LOG_ERROR,
                MF_JOIN(c, j->url, MF_STR(" refused records that are not known "
-                                         "again: "), kit_int(c, j->unknown)));
+                                         "again: "), kit_int(c, j->missing)));
     return MF_DELIVERED;
 }
 
@@ -589,7 +592,8 @@ static int32_t waited(mf_call *c, struct job *j, mf_val answer)
         return abort_job(c, j, MF_RETRY, MF_STR("the job was not closed"));
     if (!failed && !mf_eq(state, MF_STR("JobComplete")))
         return again(c, j, STEP_WAIT);
-    if (!failed && !mf_integer(c, mf_get(c, answer, "numberRecordsFailed"), 0))
+    j->missing = mf_integer(c, mf_get(c, answer, "numberRecordsFailed"), 0);
+    if (!failed && !j->missing)
         return MF_DELIVERED;
     if (failed) {
         j->why = mf_text(c, mf_get(c, answer, "errorMessage"));

@@ -12,7 +12,8 @@
  *
  * The events of a batch go to one job for each object, operation and external
  * id, and to more where their fields differ so much that the table would be
- * mostly empty. What cannot be learned of a job in two minutes is logged, and
+ * mostly empty. Events of the same record share a row, in which the later ones
+ * win: of two rows of a record Salesforce would refuse both. What cannot be learned of a job in two minutes is logged, and
  * its records count as delivered: Salesforce has them. */
 #include "salesforce.h"
 
@@ -26,8 +27,9 @@
 
 struct row {
     struct row *next;
+    struct row *later; /* the next event of the same record */
     const mf_event *event;
-    uint64_t mark; /* of its values, once a result is read */
+    uint64_t mark; /* of its id, and of its values once a result is read */
     uint32_t index;
     uint32_t done; /* 1: the result said what became of it */
 };
@@ -72,6 +74,20 @@ static void add_column(mf_call *c, struct job *j, mf_str name)
         j->columns = more;
     }
     j->columns[j->column_count++] = mf_join(c, &name, 1);
+}
+
+/* A number for a value in a column. A row's is their sum, so that the order
+ * of the columns does not matter, nor do empty cells. */
+static uint64_t mark_of(uint32_t at, mf_str s)
+{
+    uint64_t mark = UINT64_C(14695981039346656037) + at;
+
+    if (!s.len || mf_eq(s, MF_STR("#N/A")))
+        return 0;
+    for (size_t i = 0; i < s.len; i++)
+        if (s.ptr[i] != '\r')
+            mark = (mark ^ (unsigned char)s.ptr[i]) * UINT64_C(1099511628211);
+    return mark;
 }
 
 /* The value that tells which record is meant. */
@@ -177,6 +193,41 @@ static struct job *job_for(mf_call *c, struct job **at, const struct job *head,
     return *at;
 }
 
+/* The row of the same record, NULL if there is none yet. */
+static struct row *same_record(mf_call *c, const struct job *j,
+                               const struct row *row)
+{
+    mf_str id = mf_text(c, id_of(j, row->event));
+    struct row *at = j->first;
+
+    while (at && (at->mark != row->mark ||
+                  !mf_eq(mf_text(c, id_of(j, at->event)), id)))
+        at = at->next;
+    return at;
+}
+
+static void add_row(mf_call *c, struct job *j, struct row *row)
+{
+    struct row *same = NULL;
+
+    if (j->id_field.len) {
+        row->mark = mark_of(0, mf_text(c, id_of(j, row->event)));
+        same = same_record(c, j, row);
+    }
+    if (same) {
+        while (same->later)
+            same = same->later;
+        same->later = row;
+        return;
+    }
+    if (j->last)
+        j->last->next = row;
+    else
+        j->first = row;
+    j->last = row;
+    j->row_count++;
+}
+
 /* Puts an event into a job, or gives it its result. */
 static mf_str board(mf_call *c, struct job **jobs, struct row *row)
 {
@@ -198,12 +249,7 @@ static mf_str board(mf_call *c, struct job **jobs, struct row *row)
                   MF_STR("its batch had too many kinds of records"));
         return why;
     }
-    if (j->last)
-        j->last->next = row;
-    else
-        j->first = row;
-    j->last = row;
-    j->row_count++;
+    add_row(c, j, row);
     return why;
 }
 
@@ -238,7 +284,8 @@ static void open_job(const struct sf *sf, mf_call *c, struct job *j)
     j->url = MF_JOIN(c, sf->api, MF_STR("/jobs/ingest"));
     r = ask(c, j, "POST", MF_STR(""), STEP_OPEN);
     for (const struct row *row = j->first; row; row = row->next)
-        mf_covers(r, row->index);
+        for (const struct row *e = row; e; e = e->later)
+            mf_covers(r, e->index);
     w = mf_json_body(r);
     mf_w_object(w, NULL);
     mf_w_str(w, "object", j->order.object);
@@ -270,19 +317,22 @@ static void write_quoted(mf_writer *w, mf_str s)
     mf_w_raw(w, MF_STR("\""));
 }
 
-/* The values of an event where its columns are; none in the others. */
-static void place(mf_call *c, const struct job *j, const mf_event *e,
+/* The values of a row where their columns are; none in the others. */
+static void place(mf_call *c, const struct job *j, const struct row *row,
                   mf_val *cells)
 {
-    struct fields f = sf_fields(e);
-    uint32_t at = NONE;
     mf_val value;
     mf_str name;
 
     memset(cells, 0, j->column_count * sizeof *cells);
-    while (next_cell(c, j, e, &f, &name, &value)) {
-        at = column(j, name, at + 1);
-        cells[at] = value;
+    for (; row; row = row->later) {
+        struct fields f = sf_fields(row->event);
+        uint32_t at = NONE;
+
+        while (next_cell(c, j, row->event, &f, &name, &value)) {
+            at = column(j, name, at + 1);
+            cells[at] = value;
+        }
     }
 }
 
@@ -301,7 +351,7 @@ static void upload(mf_call *c, struct job *j)
     }
     mf_w_raw(w, MF_STR("\n"));
     for (const struct row *row = j->first; row; row = row->next) {
-        place(c, j, row->event, cells);
+        place(c, j, row, cells);
         for (uint32_t i = 0; i < j->column_count; i++) {
             mf_w_raw(w, i ? MF_STR(",") : MF_STR(""));
             if (is_empty(cells[i]))
@@ -385,20 +435,6 @@ static mf_str next_text(mf_call *c, struct csv *t)
     return s;
 }
 
-/* A number for a value in a column. A row's is their sum, so that the order
- * of the columns does not matter, nor do empty cells. */
-static uint64_t mark_of(uint32_t at, mf_str s)
-{
-    uint64_t mark = UINT64_C(14695981039346656037) + at;
-
-    if (!s.len || mf_eq(s, MF_STR("#N/A")))
-        return 0;
-    for (size_t i = 0; i < s.len; i++)
-        if (s.ptr[i] != '\r')
-            mark = (mark ^ (unsigned char)s.ptr[i]) * UINT64_C(1099511628211);
-    return mark;
-}
-
 static int same_name(mf_str a, mf_str b)
 {
     size_t i = 0;
@@ -450,7 +486,7 @@ static void mark_rows(mf_call *c, const struct job *j, const uint32_t *there)
         row->mark = 0;
         if (row->done)
             continue;
-        place(c, j, row->event, cells);
+        place(c, j, row, cells);
         for (uint32_t i = 0; i < j->column_count; i++)
             if (there[i])
                 row->mark += mark_of(i, mf_text(c, cells[i]));
@@ -501,12 +537,12 @@ static void read_refused(mf_call *c, struct job *j, mf_str bytes)
                 mark += mark_of(t.columns[i], s);
         }
         row = row_marked(j, &t, mark);
-        if (row)
-            mf_result(c, row->index, sf_class(why), why);
         if (t.error == NONE)
             j->missing += !row;
         else
             j->missing -= row != NULL;
+        for (; row; row = row->later)
+            mf_result(c, row->index, sf_class(why), why);
     }
 }
 

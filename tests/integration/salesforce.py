@@ -139,8 +139,11 @@ class Salesforce(Receiver):
             return
         job.state = 'JobComplete'
         key = job.spec['externalIdFieldName']
+        seen = collections.Counter(row[key] for row in job.rows)
         for row in job.rows:
             fault = self.fault(row)
+            if seen[row[key]] > 1:
+                fault = 'DUPLICATE_VALUE', 'Duplicate external id specified'
             if fault:
                 job.failed.append((':'.join(fault) + ':--', row))
                 continue
@@ -227,15 +230,16 @@ def bulk(host, server):
     names = {i: 'Bad "%d", Ltd' % i if i % 20 == 7 else 'Firm %d' % i
              for i in range(200)}
     names[50] = 'Held'
+    events = [('g-%d' % i, 'm-%d' % i, n) for i, n in names.items()]
+    events.append(('g-60', 'm-200', 'Firm 60 Ltd'))
     status, _ = host.ingest('/v1/batch', {'batch': [
-        {'type': 'group', 'userId': 'u', 'groupId': 'g-%d' % i,
-         'messageId': 'm-%d' % i, 'traits': {'name': n}}
-        for i, n in names.items()]})
+        {'type': 'group', 'userId': 'u', 'groupId': group, 'messageId': m,
+         'traits': {'name': name}} for group, m, name in events]})
     check(status == 200, 'the batch was refused with %d' % status)
     letters = dead(host, 12)
-    delivered(host, 194)
+    delivered(host, 195)
     accounts = server.records['Account']
-    good = {'g-%d' % i: n for i, n in names.items() if i % 20 != 7}
+    good = {g: name for g, m, name in events if not name.startswith('Bad')}
     check({k: r['Name'] for k, r in accounts.items()} == good,
           '%d accounts' % len(accounts))
     ids = {d['message_id']: d['error'] for d in letters}
@@ -262,7 +266,7 @@ def ending(host, server):
     check(code == 0, 'the host ended with %d' % code)
     check(len(slow[0].asked) == 8, 'asked %d times' % len(slow[0].asked))
     host.start()
-    delivered(host, 195)
+    delivered(host, 196)
     check(len([j for j in server.jobs.values()
                if j.spec['object'] == 'Slow__c']) == 1, 'the job came twice')
     say('stopped in %.1f s while a job was waited for, which was not sent '

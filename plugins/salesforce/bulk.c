@@ -13,8 +13,10 @@
  * The events of a batch go to one job for each object, operation and external
  * id, and to more where their fields differ so much that the table would be
  * mostly empty. Events of the same record share a row, in which the later ones
- * win: of two rows of a record Salesforce would refuse both. What cannot be learned of a job in two minutes is logged, and
- * its records count as delivered: Salesforce has them. */
+ * win: of two rows of a record Salesforce would refuse both.
+ *
+ * What cannot be learned of a job in two minutes is logged, and its records
+ * count as delivered: Salesforce has them. */
 #include "salesforce.h"
 
 #define CELLS_MAX    200000 /* of one job */

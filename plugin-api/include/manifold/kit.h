@@ -22,6 +22,14 @@ static inline mf_str kit_setting_text(mf_call *c, const char *key)
     return mf_text(c, kit_setting(c, key));
 }
 
+/* "add", "update", "upsert", "delete" or "mirror", where the mapping has a
+ * sync mode; MF_ABSENT if not. */
+static inline mf_val kit_sync_mode(const mf_call *c)
+{
+    return mf_get(c, mf_meta(c, MF_META_MAPPING),
+                  "__segment_internal_sync_mode");
+}
+
 /* True if the host was told to turn this feature on. */
 static inline uint32_t kit_feature(const mf_call *c, const char *name)
 {

@@ -171,6 +171,7 @@ struct lane *destination_lane(struct destination *d, uint32_t id)
 void destination_drain(struct destination *d)
 {
     d->draining = true;
+    transport_hurry(d->transport);
 }
 
 void destination_pause(struct destination *d, bool on)

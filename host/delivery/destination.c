@@ -88,6 +88,15 @@ static void on_token_changed(void *arg)
         d->settled(d->settled_arg);
 }
 
+static bool needs_order(const struct destination *d)
+{
+    bool needs = d->by_user;
+
+    for (size_t s = 0; s < instance_subscriptions(d->instance); s++)
+        needs |= instance_serialize_by(d->instance, (unsigned)s) != NULL;
+    return needs;
+}
+
 struct destination *destination_new(struct instance *i,
                                     const struct destination_options *o,
                                     struct transport *t, struct slot *slot,
@@ -117,8 +126,13 @@ struct destination *destination_new(struct instance *i,
     flights_init(d);
     arena_init(&d->map_arena, MAP_ARENA_BYTES);
     d->keys = xcalloc(n + 1, sizeof *d->keys);
+    d->batches = xcalloc(n + 1, sizeof *d->batches);
+    d->pauses_on_gone = instance_plugin(i)->manifest->pauses_on_gone;
     for (size_t s = 0; s < n; s++)
         d->keys[s] = subscription_key(i, (unsigned)s);
+    d->by_user = o->by_user;
+    if (needs_order(d))
+        d->order = order_new(chance64());
     d->changed = true;
     return d;
 }
@@ -131,8 +145,10 @@ void destination_free(struct destination *d)
     turns_deinit(&d->turns);
     arena_deinit(&d->map_arena);
     retries_deinit(&d->retries);
+    order_free(d->order);
     token_free(d->token);
     free(d->keys);
+    free(d->batches);
     free(d->name);
     free(d);
 }
@@ -187,7 +203,27 @@ void destination_restore(struct destination *d, struct lane *l,
     if (wait > 86400000) /* the clock was turned back */
         wait = BACKOFF_LAST_MS;
     p.ev = lane_restore(l, r->at, r->event_dead);
+    if (d->order && sub >= 0)
+        p.ticket = order_join(d->order, r->at.seq, r->order);
+    if (p.ticket && !order_first(p.ticket)) {
+        order_put(d->order, p.ticket, ORDER_ASIDE, &p);
+        return;
+    }
     retries_push(&d->retries, &p, clock_mono_ms() + wait);
+    if (p.ticket)
+        order_put(d->order, p.ticket, ORDER_DUE, &p);
+}
+
+void destination_pace(struct destination *d, double tokens, int64_t at_ms)
+{
+    int64_t passed = clock_ms() - at_ms, now = clock_mono_ms();
+
+    bucket_set(&d->pacing.calls, tokens, now - (passed > 0 ? passed : 0));
+}
+
+double destination_pace_left(const struct destination *d)
+{
+    return bucket_level(&d->pacing.calls, clock_mono_ms());
 }
 
 void destination_drain(struct destination *d)
@@ -229,6 +265,8 @@ void destination_status(struct destination *d, struct msg_destination *m,
                    : DEST_ACTIVE;
     m->in_flight = d->flying.count;
     m->waiting_retries = (uint32_t)d->retries.count;
+    if (d->order)
+        m->waiting_retries += order_aside(d->order);
     m->concurrency_limit = limiter_limit(&d->limiter);
     m->error_ms = d->last_error_ms;
     memcpy(m->classes, d->classes, sizeof m->classes);

@@ -18,6 +18,10 @@ void part_settle(struct destination *d, struct part *p,
     if (p->persisted)
         d->reports.retry_done(d->reports.arg, &key);
     lane_settle(p->ev, outcome);
+    if (p->ticket) {
+        order_leave(d->order, p->ticket);
+        p->ticket = NULL;
+    }
 }
 
 /* Method, URL and body of the request that was answered last. Headers stay
@@ -72,7 +76,8 @@ void part_bury(struct destination *d, struct part *p, enum dead_reason why,
     part_settle(d, p, LANE_DEAD);
 }
 
-void part_set_aside(struct destination *d, struct part *p, int32_t status,
+/* A row in state.db, before the part is set aside in its lane. */
+static void put_row(struct destination *d, struct part *p, int32_t status,
                     mf_str error, int64_t wait_ms)
 {
     mf_str text = text_cut(error, ERROR_TEXT_MAX);
@@ -86,10 +91,41 @@ void part_set_aside(struct destination *d, struct part *p, int32_t status,
                            .event_dead = p->ev->dead,
                            .error_len = (uint32_t)text.len };
 
+    if (p->ticket)
+        order_keys(p->ticket, m.order);
     d->reports.retry(d->reports.arg, &m, text);
     p->persisted = true;
     lane_set_aside(p->ev);
-    retries_push(&d->retries, p, clock_mono_ms() + wait_ms);
+}
+
+void part_wait_aside(struct destination *d, struct ticket *t)
+{
+    struct part p = t->part;
+
+    put_row(d, &p, 0, MF_STR("it waits for an earlier event's retry"), 0);
+    order_put(d->order, t, ORDER_ASIDE, &p);
+}
+
+static void step_aside(void *arg, struct ticket *t)
+{
+    lane_wait(t->part.ev, -1);
+    part_wait_aside(arg, t);
+}
+
+void part_set_aside(struct destination *d, struct part *p, int32_t status,
+                    mf_str error, int64_t wait_ms)
+{
+    put_row(d, p, status, error, wait_ms);
+    part_put_due(d, p, clock_mono_ms() + wait_ms);
+}
+
+void part_put_due(struct destination *d, struct part *p, int64_t due_ms)
+{
+    retries_push(&d->retries, p, due_ms);
+    if (!p->ticket)
+        return;
+    order_put(d->order, p->ticket, ORDER_DUE, p);
+    order_behind(p->ticket, step_aside, d);
 }
 
 static void try_again(struct destination *d, struct part *p,
@@ -118,6 +154,23 @@ bool part_wants_token(const struct destination *d, const struct flight *f,
            call_result(f->call, i)->status == 401;
 }
 
+/* The far side wants none of it any more, so nobody is served by trying, nor
+ * by as many dead letters as there are events: it is for people to look at.
+ * The event is kept and goes first when they resume. */
+static void pause_gone(struct destination *d, struct part *p,
+                       const struct call_result *r)
+{
+    char why[ERROR_TEXT_MAX];
+
+    part_set_aside(d, p, r->status, r->message, 0);
+    if (d->paused)
+        return;
+    snprintf(why, sizeof why, "410 Gone: %.*s", (int)r->message.len,
+             r->message.ptr);
+    d->paused = d->changed = true;
+    d->reports.paused(d->reports.arg, d->name, mf_cstr(why));
+}
+
 void part_judge(struct destination *d, struct flight *f, unsigned i)
 {
     const struct call_result *r = call_result(f->call, i);
@@ -136,6 +189,8 @@ void part_judge(struct destination *d, struct flight *f, unsigned i)
         part_settle(d, p, LANE_FILTERED);
     else if (r->status >= 200 && r->status < 300)
         part_settle(d, p, LANE_DELIVERED);
+    else if (r->status == 410 && d->pauses_on_gone)
+        pause_gone(d, p, r);
     else if (status_retryable(r->status)) {
         if (r->retry_after_ms > 0)
             hold(d, r->retry_after_ms);

@@ -20,6 +20,7 @@ struct lane {
     struct lane_event open;  /* head of the ring of open events */
     struct lane_event aside; /* head of the ring of those set aside */
     unsigned open_count, aside_count;
+    unsigned waiting; /* parts, for their turn */
     struct counters counters;
     int64_t last_ms; /* received_ms of the event read last */
     bool dirty;
@@ -174,12 +175,17 @@ bool lane_has_more(const struct lane *l)
 static bool full(const struct lane *l)
 {
     return l->open_count >= LANE_PENDING_MAX ||
-           l->aside_count >= LANE_RETRIES_MAX;
+           l->aside_count + l->waiting >= LANE_RETRIES_MAX;
+}
+
+bool lane_rereading(const struct lane *l)
+{
+    return l->again_at < l->again_count;
 }
 
 bool lane_ready(const struct lane *l)
 {
-    return !full(l) && lane_has_more(l);
+    return lane_rereading(l) || (!full(l) && lane_has_more(l));
 }
 
 unsigned lane_open_events(const struct lane *l)
@@ -276,10 +282,10 @@ enum lane_take lane_take(struct lane *l, struct lane_event **ev,
 {
     uint64_t from, to, before, n;
 
+    if (lane_rereading(l))
+        return take_again(l, ev, r, e);
     if (full(l))
         return LANE_FULL;
-    if (l->again_at < l->again_count)
-        return take_again(l, ev, r, e);
     before = journal_tell(l->reader).seq;
     switch (journal_next(l->reader, l->source, SCAN_AT_ONCE, r, &from, &to,
                          e)) {
@@ -339,6 +345,14 @@ void lane_resume(struct lane_event *ev)
      * crash now loses nothing and it need not be listed. */
     ASSERT(ev->aside > 0);
     ev->aside--;
+}
+
+void lane_wait(struct lane_event *ev, int change)
+{
+    struct lane *l = ev->lane;
+
+    ASSERT(change > 0 || l->waiting > 0);
+    l->waiting += (unsigned)change;
 }
 
 struct lane_event *lane_restore(struct lane *l, struct journal_pos at,

@@ -83,9 +83,23 @@ int state_tokens(struct state *s,
                               mf_str tokens, int64_t expires_ms),
                  void *arg, struct err *e);
 
-/* Paused destinations stay so over a restart. */
+/* Paused destinations stay so over a restart. why: "" if people did it. */
 int state_pause(struct state *s, const char *destination, bool on,
-                struct err *e);
-bool state_paused(struct state *s, const char *destination);
+                const char *why, struct err *e);
+bool state_paused(struct state *s, const char *destination, char *why,
+                  size_t size);
+
+/* What was left of a declared rate. out: a worker has it, and what that has
+ * used is not known. */
+struct state_pace {
+    double tokens;
+    int64_t at_ms; /* Unix time */
+    bool out;
+};
+
+int state_pace_put(struct state *s, const char *destination,
+                   const struct state_pace *p, struct err *e);
+bool state_pace(struct state *s, const char *destination,
+                struct state_pace *p); /* false: there is none */
 
 #endif

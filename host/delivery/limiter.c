@@ -10,7 +10,7 @@
 #define CUT_SIGN   0.8
 #define SLOW_TIMES 2    /* the usual time: more is slow */
 #define SLOW_QUICK 1.5  /* the same, to end the doubling */
-#define ILL_MORE   0.1  /* share of calls that may fail beyond twice the usual */
+#define ILL_MORE   0.1  /* share that may fail beyond twice the usual one */
 #define CALM_MAX   8    /* rounds until a round adds twice as much */
 #define STEP_MAX   64.0
 

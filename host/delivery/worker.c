@@ -137,6 +137,28 @@ static void report_token(void *arg, enum message type,
     ipc_send(w->ipc, type, w->out.data, w->out.len, -1);
 }
 
+static void report_paused(void *arg, const char *name, mf_str why)
+{
+    struct worker *w = arg;
+    uint32_t len = (uint32_t)strlen(name);
+
+    buf_clear(&w->out);
+    buf_add(&w->out, &len, sizeof len);
+    buf_puts(&w->out, name);
+    add_clean(w, why);
+    ipc_send(w->ipc, MSG_PAUSED, w->out.data, w->out.len, -1);
+}
+
+static void report_pace(struct worker *w, const struct destination *d)
+{
+    struct msg_pace m = { destination_pace_left(d), clock_ms() };
+
+    buf_clear(&w->out);
+    buf_add(&w->out, &m, sizeof m);
+    buf_puts(&w->out, destination_name(d));
+    ipc_send(w->ipc, MSG_PACE, w->out.data, w->out.len, -1);
+}
+
 /* What is to be kept secret, anew: tokens come and go. */
 static void on_secrets(void *arg)
 {
@@ -187,6 +209,7 @@ static void leave(struct worker *w, size_t i)
     struct destination *d = w->destinations[i];
 
     report_lanes_of(w, d);
+    report_pace(w, d);
     for (size_t k = 0; k < destination_lane_count(d); k++) {
         uint32_t id = lane_id(destination_lane_at(d, k));
 
@@ -220,8 +243,10 @@ static void finish(struct worker *w, int code)
     w->exit_code = code;
     report_lanes(w);
     for (size_t i = 0; i < w->count; i++)
-        if (!w->left[i])
+        if (!w->left[i]) {
             report_status(w, w->destinations[i]);
+            report_pace(w, w->destinations[i]);
+        }
     ipc_flush(w->ipc);
     event_base_loopbreak(w->base);
 }
@@ -351,7 +376,7 @@ static int add_destination(struct worker *w, mf_val o, struct arena *a,
                            struct err *e)
 {
     struct reports reports = { report_retry, report_retry_done, report_dead,
-                               report_token, on_secrets, w };
+                               report_token, on_secrets, report_paused, w };
     mf_str name = json_text(json_get(o, MF_STR("name")), a);
     mf_str copy = arena_copy(a, name);
     struct instance_config c = {
@@ -372,6 +397,8 @@ static int add_destination(struct worker *w, mf_val o, struct arena *a,
         .first_byte_timeout_ms = number_of(o, "first_byte_timeout_ms", 0),
         .batch_wait_ms = number_of(o, "batch_wait_ms", 1000),
         .allow_private = json_is_true(json_get(o, MF_STR("allow_private"))),
+        .by_user = mf_eq(json_text(json_get(o, MF_STR("order")), a),
+                         MF_STR("user")),
     };
     struct instance_fault fault;
     struct instance *i;
@@ -558,6 +585,18 @@ static void on_replay(struct worker *w, mf_str text)
     pump_soon(w);
 }
 
+static void on_pace(struct worker *w, mf_str text)
+{
+    struct destination *d;
+    struct msg_pace m;
+
+    ASSERT(text.len >= sizeof m);
+    memcpy(&m, text.ptr, sizeof m);
+    d = find(w, (mf_str){ text.ptr + sizeof m, text.len - sizeof m });
+    if (d)
+        destination_pace(d, m.tokens, m.at_ms);
+}
+
 static void on_token(struct worker *w, uint32_t type, mf_str text)
 {
     struct msg_token m;
@@ -608,6 +647,9 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
         break;
     case MSG_LANE:
         on_lane(w, text);
+        break;
+    case MSG_PACE:
+        on_pace(w, text);
         break;
     case MSG_PAUSE:
         d = find(w, (mf_str){ text.ptr + 4, text.len - 4 });

@@ -25,6 +25,7 @@ struct lane {
     struct lane_event open;  /* head of the ring of open events */
     struct lane_event aside; /* head of the ring of those set aside */
     unsigned open_count, aside_count;
+    unsigned waiting; /* parts, for their turn */
     struct counters counters;
     struct ledger_writer outcomes; /* since the last report */
     struct ids_reader *ids; /* while it counts what it lost, else NULL */
@@ -260,13 +261,18 @@ bool lane_has_more(const struct lane *l)
 static bool full(const struct lane *l)
 {
     return l->open_count >= LANE_PENDING_MAX ||
-           l->aside_count >= LANE_RETRIES_MAX ||
+           l->aside_count + l->waiting >= LANE_RETRIES_MAX ||
            l->outcomes.bytes.len >= OUTCOMES_MANY;
+}
+
+bool lane_rereading(const struct lane *l)
+{
+    return l->again_at < l->again_count;
 }
 
 bool lane_ready(const struct lane *l)
 {
-    return !full(l) && lane_has_more(l);
+    return lane_rereading(l) || (!full(l) && lane_has_more(l));
 }
 
 unsigned lane_open_events(const struct lane *l)
@@ -430,10 +436,10 @@ enum lane_take lane_take(struct lane *l, struct lane_event **ev,
 {
     uint64_t from, to, before;
 
+    if (lane_rereading(l))
+        return take_again(l, ev, r, e);
     if (full(l))
         return LANE_FULL;
-    if (l->again_at < l->again_count)
-        return take_again(l, ev, r, e);
     if (l->lost_from) {
         count_lost(l);
         return LANE_MORE;
@@ -509,6 +515,14 @@ void lane_resume(struct lane_event *ev)
      * crash now loses nothing and it need not be listed. */
     ASSERT(ev->aside > 0);
     ev->aside--;
+}
+
+void lane_wait(struct lane_event *ev, int change)
+{
+    struct lane *l = ev->lane;
+
+    ASSERT(change > 0 || l->waiting > 0);
+    l->waiting += (unsigned)change;
 }
 
 struct lane_event *lane_restore(struct lane *l, struct journal_pos at,

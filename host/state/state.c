@@ -43,6 +43,7 @@ static const char schema[] =
     " offset INTEGER NOT NULL, due INTEGER NOT NULL, first INTEGER NOT NULL,"
     " attempts INTEGER NOT NULL, status INTEGER NOT NULL,"
     " event_dead INTEGER NOT NULL, error TEXT NOT NULL,"
+    " order1 INTEGER NOT NULL, order2 INTEGER NOT NULL,"
     " since INTEGER NOT NULL DEFAULT 0, event TEXT NOT NULL DEFAULT '',"
     " PRIMARY KEY(lane, seq, subscription)) WITHOUT ROWID;"
     LETTERS_SCHEMA
@@ -70,7 +71,11 @@ static const char schema[] =
     "CREATE TABLE token("
     " destination TEXT PRIMARY KEY, origin TEXT NOT NULL,"
     " tokens TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE paused(destination TEXT PRIMARY KEY) WITHOUT ROWID;"
+    "CREATE TABLE paused("
+    " destination TEXT PRIMARY KEY, why TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE pace("
+    " destination TEXT PRIMARY KEY, tokens REAL NOT NULL,"
+    " at INTEGER NOT NULL, out INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE dead_range("
     " lane INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
     " count INTEGER NOT NULL, reason INTEGER NOT NULL, at INTEGER NOT NULL,"
@@ -89,7 +94,8 @@ enum statement {
     RETRY_PUT, RETRY_DROP, RETRY_DEAD, RETRY_ALL, TOKEN_PUT, TOKEN_DROP,
     TOKEN_ALL, PAUSE_ADD, PAUSE_DROP, PAUSE_FIND, SEGMENT_PUT, SEGMENT_DROP,
     BASE_DROP, SEGMENT_ALL, BASE_PUT, RANGE_PUT, RANGE_COUNT, RANGE_OLDEST,
-    RANGE_DROP, RANGE_LIST, ATTEMPT_ADD, ATTEMPT_TRIM, STATEMENTS
+    RANGE_DROP, RANGE_LIST, ATTEMPT_ADD, ATTEMPT_TRIM, PACE_PUT, PACE_FIND,
+    STATEMENTS
 };
 
 #define LANE_COLUMNS                                                           \
@@ -113,10 +119,11 @@ static const char *const texts[STATEMENTS] = {
                  " WHERE id = ?1",
     [LANE_ALL] = "SELECT " LANE_COLUMNS " ORDER BY l.id",
     [RETRY_PUT] = "INSERT INTO retry(lane, seq, subscription, segment, offset,"
-                  " due, first, attempts, status, event_dead, error)"
-                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
-                  " ON CONFLICT DO UPDATE SET due = ?6, first = ?7,"
-                  " attempts = ?8, status = ?9, event_dead = ?10, error = ?11",
+                  " due, first, attempts, status, event_dead, error, order1,"
+                  " order2) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,"
+                  " ?11, ?12, ?13) ON CONFLICT DO UPDATE SET due = ?6,"
+                  " first = ?7, attempts = ?8, status = ?9, event_dead = ?10,"
+                  " error = ?11, order1 = ?12, order2 = ?13",
     [RETRY_DROP] = "DELETE FROM retry WHERE lane = ?1 AND seq = ?2"
                    " AND subscription = ?3",
     [RETRY_DEAD] = "UPDATE retry SET event_dead = ?3"
@@ -125,9 +132,9 @@ static const char *const texts[STATEMENTS] = {
     [TOKEN_PUT] = "INSERT OR REPLACE INTO token VALUES(?1, ?2, ?3, ?4)",
     [TOKEN_DROP] = "DELETE FROM token WHERE destination = ?1",
     [TOKEN_ALL] = "SELECT * FROM token",
-    [PAUSE_ADD] = "INSERT OR IGNORE INTO paused VALUES(?1)",
+    [PAUSE_ADD] = "INSERT OR REPLACE INTO paused VALUES(?1, ?2)",
     [PAUSE_DROP] = "DELETE FROM paused WHERE destination = ?1",
-    [PAUSE_FIND] = "SELECT 1 FROM paused WHERE destination = ?1",
+    [PAUSE_FIND] = "SELECT why FROM paused WHERE destination = ?1",
     [SEGMENT_PUT] = "INSERT OR REPLACE INTO outcome_segment"
                     " VALUES(?1, ?2, ?3, ?4)",
     [SEGMENT_DROP] = "DELETE FROM outcome_segment WHERE n = ?1",
@@ -151,6 +158,8 @@ static const char *const texts[STATEMENTS] = {
                      " AND subscription = ?3 AND letter = 0 AND n <= ?4",
     [BASE_PUT] = "INSERT OR REPLACE INTO outcome_base"
                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [PACE_PUT] = "INSERT OR REPLACE INTO pace VALUES(?1, ?2, ?3, ?4)",
+    [PACE_FIND] = "SELECT tokens, at, out FROM pace WHERE destination = ?1",
 };
 
 struct state {
@@ -496,6 +505,8 @@ int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
     bind_int(q, 9, r->status);
     bind_int(q, 10, r->event_dead);
     bind_text(q, 11, error);
+    for (int k = 0; k < ORDER_KEYS; k++)
+        bind_int(q, 12 + k, (int64_t)r->order[k]);
     return change(s, q, e);
 }
 
@@ -543,7 +554,7 @@ int state_retries(struct state *s, uint32_t lane,
         struct msg_retry r = { .key = { lane,
                                         (uint32_t)sqlite3_column_int64(q, 2),
                                         (uint64_t)sqlite3_column_int64(q, 1) } };
-        mf_str error = text_at(q, 10), event = text_at(q, 12);
+        mf_str error = text_at(q, 10), event = text_at(q, 14);
 
         r.at.seq = r.key.seq;
         r.at.segment = (uint64_t)sqlite3_column_int64(q, 3);
@@ -553,8 +564,10 @@ int state_retries(struct state *s, uint32_t lane,
         r.attempts = (uint32_t)sqlite3_column_int64(q, 7);
         r.status = (int32_t)sqlite3_column_int64(q, 8);
         r.event_dead = (uint32_t)sqlite3_column_int64(q, 9);
+        for (int k = 0; k < ORDER_KEYS; k++)
+            r.order[k] = (uint64_t)sqlite3_column_int64(q, 11 + k);
         r.error_len = (uint32_t)error.len;
-        r.since_ms = sqlite3_column_int64(q, 11);
+        r.since_ms = sqlite3_column_int64(q, 13);
         each(arg, &r, error, event);
     }
     sqlite3_reset(q);
@@ -748,21 +761,55 @@ int state_tokens(struct state *s,
 }
 
 int state_pause(struct state *s, const char *destination, bool on,
-                struct err *e)
+                const char *why, struct err *e)
 {
     sqlite3_stmt *q = use(s, on ? PAUSE_ADD : PAUSE_DROP);
 
     bind_text(q, 1, mf_cstr(destination));
+    if (on)
+        bind_text(q, 2, mf_cstr(why));
     return change(s, q, e);
 }
 
-bool state_paused(struct state *s, const char *destination)
+bool state_paused(struct state *s, const char *destination, char *why,
+                  size_t size)
 {
     sqlite3_stmt *q = use(s, PAUSE_FIND);
     bool found;
 
     bind_text(q, 1, mf_cstr(destination));
     found = sqlite3_step(q) == SQLITE_ROW;
+    snprintf(why, size, "%s",
+             found ? (const char *)sqlite3_column_text(q, 0) : "");
+    sqlite3_reset(q);
+    return found;
+}
+
+int state_pace_put(struct state *s, const char *destination,
+                   const struct state_pace *p, struct err *e)
+{
+    sqlite3_stmt *q = use(s, PACE_PUT);
+
+    bind_text(q, 1, mf_cstr(destination));
+    sqlite3_bind_double(q, 2, p->tokens);
+    bind_int(q, 3, p->at_ms);
+    bind_int(q, 4, p->out);
+    return change(s, q, e);
+}
+
+bool state_pace(struct state *s, const char *destination,
+                struct state_pace *p)
+{
+    sqlite3_stmt *q = use(s, PACE_FIND);
+    bool found;
+
+    bind_text(q, 1, mf_cstr(destination));
+    found = sqlite3_step(q) == SQLITE_ROW;
+    if (found) {
+        p->tokens = sqlite3_column_double(q, 0);
+        p->at_ms = sqlite3_column_int64(q, 1);
+        p->out = sqlite3_column_int(q, 2) != 0;
+    }
     sqlite3_reset(q);
     return found;
 }

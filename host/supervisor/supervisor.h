@@ -13,6 +13,7 @@
  * groups.c       worker processes and their generations
  * poison.c       events that workers die over
  * lanes.c        cursors and what workers report
+ * pace.c         what is left of declared rates
  * records.c      the log of what became of events
  * letters.c      dead letters that are sent again or dropped
  * replays.c      stretches of the journal that are sent again
@@ -91,6 +92,11 @@ struct sup_destination {
     char *spec;       /* what the worker is told, JSON; NULL: never valid */
     char *sources;    /* names, one a line, of its connections */
     bool isolate, paused;
+    char pause_why[ERROR_TEXT_MAX + 1]; /* it paused itself; "": people did */
+    double rate;              /* declared, 0: none */
+    struct state_pace pace;   /* what is left of that, when a worker had it */
+    bool pace_known;          /* false: it never had one */
+    const struct generation *pacer; /* the worker that has it, or NULL */
     enum destination_condition condition;
     char *problem;    /* why it is refused or missing, or NULL */
     struct msg_destination status;
@@ -304,6 +310,18 @@ mf_str replay_fill(const struct supervisor *s, const struct sup_lane *l,
 /* The lane has a new state. */
 void replay_progress(struct supervisor *s, struct sup_lane *l);
 void replays_free(struct supervisor *s);
+/* ---- pace.c ---- */
+void pace_load(struct supervisor *s, struct sup_destination *d);
+/* It is the worker's from now on. True if that must be durable before it is
+ * sent. */
+bool pace_take(struct supervisor *s, struct sup_destination *d,
+               const struct generation *to);
+void pace_send(struct sup_destination *d, struct generation *to);
+/* MSG_PACE of a worker. */
+void pace_message(struct supervisor *s, const struct generation *from,
+                  mf_str text);
+/* The worker has ended. */
+void pace_release(struct supervisor *s, const struct generation *n);
 
 /* ---- tokens.c ---- */
 int tokens_load(struct supervisor *s, struct err *e);
@@ -364,6 +382,9 @@ void status_write(struct supervisor *s, struct buf *to);
 /* Members of an answer that refuses. */
 void status_refuse(struct json_out *w, int status, const char *code,
                    const char *message);
+/* A destination pauses, or goes on. why: "" if people want it. */
+void destination_set_paused(struct supervisor *s, struct sup_destination *d,
+                            bool on, const char *why);
 /* One question of the admin process; the answer is JSON with "status". */
 void status_answer(struct supervisor *s, mf_str question, struct buf *to);
 

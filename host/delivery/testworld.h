@@ -25,6 +25,7 @@
 #define LANES     4
 #define USERS     64
 #define FLYING    8192
+#define LETTERS   4096
 #define BATCH     10
 #define FIELDS                                                                 \
     "\"fields\":[{\"key\":\"user\",\"label\":\"U\",\"type\":\"string\","       \
@@ -152,6 +153,11 @@ struct world {
     void (*far)(struct world *w, struct exchange *x);
     /* What was seen. */
     uint64_t requests, rows_put, rows_peak, dead[DEAD_REASONS];
+    struct msg_retry_key letters[LETTERS]; /* in which order they died */
+    size_t letter_count;
+    /* The last lane is a replay of the first, where this is set. */
+    const struct msg_lane *replay;
+    const char *where;
     char dead_error[256], dead_response[256], paused_why[256];
     /* Of each user the events that were delivered, by their number. */
     unsigned made[USERS], done[USERS], in_flight[USERS];
@@ -361,6 +367,8 @@ static inline void on_dead(void *arg, const struct msg_dead *m, mf_str error,
     (void)event;
     (void)request;
     world->dead[m->reason]++;
+    if (world->letter_count < LETTERS)
+        world->letters[world->letter_count++] = m->key;
     snprintf(world->dead_error, sizeof world->dead_error, "%.*s",
              (int)error.len, error.ptr);
     snprintf(world->dead_response, sizeof world->dead_response, "%.*s",
@@ -377,6 +385,7 @@ static inline void on_paused(void *arg, const char *name, mf_str why)
 
 static inline void apply(struct world_lane *l, const struct change *c)
 {
+    int64_t since = 0;
     size_t i = 0;
 
     while (i < l->row_count &&
@@ -387,14 +396,18 @@ static inline void apply(struct world_lane *l, const struct change *c)
         l->rows[i] = l->rows[--l->row_count];
         return;
     }
-    if (i == l->row_count) {
+    if (i < l->row_count) {
+        since = l->rows[i].m.since_ms;
+    } else {
         if (l->row_count == l->row_cap) {
             l->row_cap = l->row_cap ? l->row_cap * 2 : 64;
             l->rows = xrealloc(l->rows, l->row_cap * sizeof *l->rows);
         }
         l->row_count++;
     }
-    l->rows[i].m = c->m;
+    l->rows[i].m = c->m; /* what it counts its time from stays */
+    if (!c->m.since_ms)
+        l->rows[i].m.since_ms = since;
     if (l->row_count > world->rows_peak)
         world->rows_peak = l->row_count;
 }
@@ -440,13 +453,21 @@ static inline bool pending_has(const struct world_lane *l, uint64_t seq)
 
 static inline void give_lane(struct world_lane *l, uint32_t id)
 {
-    struct msg_lane m = { .lane = id, .source = id,
-                          .next = l->state.next,
-                          .counters = l->state.counters,
-                          .pending_count = l->state.pending_count };
-    struct lane *lane = lane_new(world->cache, &world->bed->head, &m,
-                                 l->pending);
+    bool replay = world->replay && id == world->lane_count;
+    struct msg_lane m = replay ? *world->replay : (struct msg_lane){ 0 };
+    struct lane *lane;
+    struct err e;
 
+    m.lane = id;
+    m.source = replay ? 1 : id;
+    m.next = l->state.next;
+    m.counters = l->state.counters;
+    m.pending_count = l->state.pending_count;
+    lane = lane_new(world->cache, &world->bed->head, &m, l->pending);
+    if (replay)
+        assert_int_equal(destination_own(world->d, lane, &m,
+                                         mf_cstr(world->where), &e),
+                         0);
     destination_add_lane(world->d, lane);
     for (size_t k = 0; k < l->row_count;)
         if (pending_has(l, l->rows[k].m.key.seq))

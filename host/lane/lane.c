@@ -531,7 +531,7 @@ struct lane_event *lane_restore(struct lane *l, struct journal_pos at,
     struct lane_event *ev = l->aside.prev; /* they come ordered by seq */
 
     if (ev == &l->aside || ev->at.seq != at.seq) {
-        ev = event_new(l, at, 0);
+        ev = event_new(l, at, l->since_ms);
         put_aside(ev);
     }
     ev->dead |= dead;
@@ -558,7 +558,7 @@ struct lane_event *lane_revive(struct lane *l, struct journal_pos at,
     struct lane_event *ev = find(l, at.seq);
 
     if (!ev) {
-        ev = event_new(l, at, 0);
+        ev = event_new(l, at, l->since_ms);
         put_open(ev);
         note_part(ev, key, PART_REOPENED);
         tell(ev, LEDGER_REOPENED);

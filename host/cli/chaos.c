@@ -16,6 +16,7 @@
 #include "cli/chaos.h"
 #include "cli/commands.h"
 #include "cli/load.h"
+#include "cli/options.h"
 #include "cli/own.h"
 #include "cli/target.h"
 
@@ -28,7 +29,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -499,10 +499,6 @@ static int audit(struct chaos *x, struct err *e)
     if (pid < 0)
         return -1;
     waitpid(pid, &status, 0);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_USAGE) {
-        fprintf(stderr, "this program has no audit\n");
-        return 0;
-    }
     if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_OK)
         return err_set(e, "the audit found a difference; see %s", x->log);
     return 0;
@@ -594,28 +590,24 @@ static void end_all(struct chaos *x)
     tally_close(&x->tally);
 }
 
-static int usage(void)
-{
-    fputs("usage: manifold chaos [--minutes N] [--seed N] [--rate N] "
-          "[--plugins DIR] [--json] [--keep]\n"
-          "       manifold chaos load|sink|tally ...\n",
-          stderr);
-    return EXIT_USAGE;
-}
+static const char usage[] =
+    "usage: manifold chaos [--minutes N] [--seed N] [--rate N] "
+    "[--plugins DIR] [--json] [--keep]\n"
+    "       manifold chaos load|sink|tally ...\n";
 
 static bool parse(struct chaos *x, int argc, char **argv)
 {
     static const struct option options[] = {
         { "minutes", 1, NULL, 'm' }, { "seed", 1, NULL, 's' },
         { "rate", 1, NULL, 'r' }, { "plugins", 1, NULL, 'p' },
-        { "json", 0, NULL, 'j' }, { "keep", 0, NULL, 'k' },
-        { NULL, 0, NULL, 0 }
+        OPTION_JSON, { "keep", 0, NULL, 'k' },
+        OPTION_HELP
     };
     uint64_t n;
     char *end;
     int o;
 
-    while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((o = option_next(argc, argv, "", options, usage)) != -1) {
         if (o == 'm') {
             x->minutes = strtod(optarg, &end);
             if (*end || !(x->minutes > 0 && x->minutes <= 10000))
@@ -656,8 +648,10 @@ int cmd_chaos(int argc, char **argv)
     if (argc > 1 && argv[1][0] != '-')
         return chaos_tool(argc - 1, argv + 1);
     own_beside("plugins", x.plugins, sizeof x.plugins);
-    if (!parse(&x, argc, argv))
-        return usage();
+    if (!parse(&x, argc, argv)) {
+        fputs(usage, stderr);
+        return EXIT_USAGE;
+    }
     find_library(&x);
     x.random = x.seed * 0x9e3779b97f4a7c15ull | 1;
     chaos_catch();

@@ -8,13 +8,13 @@
 #include "cli/chaos.h"
 #include "cli/commands.h"
 #include "cli/load.h"
+#include "cli/options.h"
 #include "cli/target.h"
 
 #include "base/buf.h"
 #include "base/text.h"
 #include "json/json.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,14 +39,16 @@ void chaos_catch(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static int usage(void)
+static const char usage[] =
+    "usage: manifold chaos load [--rate N] [--seconds N] [--events N] "
+    "[--connections N]\n"
+    "                           [--batch N] [--pad BYTES] [--key KEY] TALLY ADDRESS\n"
+    "       manifold chaos sink TALLY PORT\n"
+    "       manifold chaos tally [--make EVENTS] TALLY\n";
+
+static int wrong(void)
 {
-    fputs("usage: manifold chaos load [--rate N] [--seconds N] [--events N] "
-          "[--connections N]\n"
-          "                           [--batch N] [--key KEY] TALLY ADDRESS\n"
-          "       manifold chaos sink TALLY PORT\n"
-          "       manifold chaos tally [--make EVENTS] TALLY\n",
-          stderr);
+    fputs(usage, stderr);
     return EXIT_USAGE;
 }
 
@@ -66,7 +68,7 @@ static bool load_option(struct load_options *o, int c)
         o->write_key = optarg;
         return true;
     }
-    if (c == '?' || !parse_u64(mf_cstr(optarg), &n))
+    if (!parse_u64(mf_cstr(optarg), &n))
         return false;
     if (c == 'r')
         o->rate = (double)n;
@@ -78,6 +80,8 @@ static bool load_option(struct load_options *o, int c)
         o->connections = (unsigned)n;
     else if (c == 'b' && n >= 1 && n <= LOAD_BATCH_MAX)
         o->batch = (unsigned)n;
+    else if (c == 'p' && n <= LOAD_PAD_MAX)
+        o->pad = (unsigned)n;
     else
         return false;
     return true;
@@ -88,8 +92,8 @@ static int tool_load(int argc, char **argv)
     static const struct option options[] = {
         { "rate", 1, NULL, 'r' }, { "seconds", 1, NULL, 's' },
         { "events", 1, NULL, 'e' }, { "connections", 1, NULL, 'n' },
-        { "batch", 1, NULL, 'b' }, { "key", 1, NULL, 'k' },
-        { NULL, 0, NULL, 0 }
+        { "batch", 1, NULL, 'b' }, { "key", 1, NULL, 'k' }, { "pad", 1, NULL, 'p' },
+        OPTION_HELP
     };
     struct load_options o = { .connections = 32, .batch = 1,
                               .write_key = "chaos", .stop = &chaos_stop };
@@ -98,11 +102,11 @@ static int tool_load(int argc, char **argv)
     struct err e;
     int c, rc;
 
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
+    while ((c = option_next(argc, argv, "", options, usage)) != -1)
         if (!load_option(&o, c))
-            return usage();
-    if (optind + 2 != argc)
-        return usage();
+            return wrong();
+    if (optind + 2 != argc || (o.pad + 1000) * o.batch > LOAD_BODY_MAX)
+        return wrong();
     if (tally_open(&tally, argv[optind], &e) != 0)
         return failed(&e);
     o.tally = &tally;
@@ -130,7 +134,7 @@ static int tool_sink(int argc, char **argv)
     int rc;
 
     if (argc != 3 || !parse_u64(mf_cstr(argv[2]), &port) || port > 65535)
-        return usage();
+        return wrong();
     if (tally_open(&tally, argv[1], &e) != 0)
         return failed(&e);
     chaos_catch();
@@ -191,7 +195,7 @@ static uint64_t write_tally(struct json_out *w, const struct tally_file *f)
 static int tool_tally(int argc, char **argv)
 {
     static const struct option options[] = { { "make", 1, NULL, 'm' },
-                                             { NULL, 0, NULL, 0 } };
+                                             OPTION_HELP };
     uint64_t ids = 0, missing;
     struct tally_file f;
     struct json_out w;
@@ -199,11 +203,11 @@ static int tool_tally(int argc, char **argv)
     struct err e;
     int c;
 
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
+    while ((c = option_next(argc, argv, "", options, usage)) != -1)
         if (c != 'm' || !parse_u64(mf_cstr(optarg), &ids) || !ids)
-            return usage();
+            return wrong();
     if (optind + 1 != argc)
-        return usage();
+        return wrong();
     if ((ids ? tally_create(&f, argv[optind], ids, &e)
              : tally_open(&f, argv[optind], &e)) != 0)
         return failed(&e);
@@ -225,5 +229,5 @@ int chaos_tool(int argc, char **argv)
         return tool_sink(argc, argv);
     if (strcmp(argv[0], "tally") == 0)
         return tool_tally(argc, argv);
-    return usage();
+    return wrong();
 }

@@ -68,6 +68,8 @@ static void write_event(struct load *l, struct buf *to, unsigned i)
         "\"order_id\":\"ord-1001\"," LOAD_SENT);
     l->times[i] = to->len;
     buf_printf(to, "1%0*d", LOAD_SENT_DIGITS - 1, 0);
+    if (l->o->pad)
+        buf_printf(to, ",\"pad\":\"%0*d\"", (int)l->o->pad, 0);
     buf_puts(to,
         ",\"total\":49.98,\"revenue\":44.98,\"shipping\":3,"
         "\"tax\":2,\"currency\":\"EUR\",\"products\":[{\"product_id\":\"p-1\","
@@ -120,6 +122,7 @@ static void write_request(struct load *l)
     if (l->o->batch > 1)
         buf_puts(&body, "]}");
     buf_init(&l->text, REQUEST_MAX + 1024);
+    ASSERT(body.len <= LOAD_BODY_MAX);
     write_head(l, body.len, &l->text);
     for (unsigned i = 0; i < l->o->batch; i++) {
         l->numbers[i] += l->text.len;

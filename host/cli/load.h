@@ -15,6 +15,8 @@
 
 #define LOAD_CONNECTIONS_MAX 1024
 #define LOAD_BATCH_MAX 200
+#define LOAD_PAD_MAX 30000
+#define LOAD_BODY_MAX 500000 /* of a request */
 /* The events' names: this, and the number in NUMBER_DIGITS digits. */
 #define LOAD_ID "load-"
 #define LOAD_DIGITS 12
@@ -28,6 +30,7 @@ struct load_options {
     double rate;              /* events a second; 0: as fast as it answers */
     double seconds;           /* 0: no limit */
     uint64_t events;          /* 0: no limit */
+    unsigned pad;             /* bytes that make each event larger */
     struct tally_file *tally; /* or NULL */
     const volatile sig_atomic_t *stop; /* or NULL; what waits is given up */
 };

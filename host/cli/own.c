@@ -36,7 +36,7 @@ pid_t own_start(const char *const *argv, const char *log,
     posix_spawn_file_actions_init(&a);
     posix_spawn_file_actions_addopen(&a, 2, log,
                                      O_WRONLY | O_CREAT | O_APPEND, 0644);
-    posix_spawn_file_actions_addopen(&a, 1, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_adddup2(&a, 2, 1);
     rc = posix_spawn(&pid, "/proc/self/exe", &a, NULL,
                      (char *const *)(uintptr_t)argv,
                      environment ? environment : environ);

@@ -10,7 +10,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Starts this very program with other arguments, its talk appended to `log`,
+/* Starts this very program with other arguments, what it says appended to
+ * `log`,
  * and `environment` in place of its own unless that is NULL. -1 on failure. */
 pid_t own_start(const char *const *argv, const char *log,
                 char *const *environment, struct err *e);

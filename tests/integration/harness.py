@@ -358,8 +358,11 @@ class Host:
         self.process = None
         self.addresses = None
 
+    def addresses_path(self):
+        return os.path.join(self.box.data, 'run', 'addresses.json')
+
     def start(self, wait=True):
-        path = os.path.join(self.box.data, 'run', 'addresses.json')
+        path = self.addresses_path()
         if os.path.exists(path):
             os.unlink(path)
         self.process = subprocess.Popen(
@@ -615,6 +618,18 @@ class Box:
         d.update(more)
         return d
 
+    def audit(self, wanted=0, data=None):
+        """The report of `manifold audit`, beside a running host or without
+        one; its exit status must be `wanted`."""
+        where = ['--data', data] if data else ['-c', self.config_path]
+        p = subprocess.run([self.manifold, 'audit', '--json'] + where,
+                           capture_output=True, text=True,
+                           env=self.environment())
+        check(p.returncode == wanted and p.stdout,
+              'the audit ends with %d, and says: %s%s' %
+              (p.returncode, p.stdout[:2000], p.stderr))
+        return json.loads(p.stdout)
+
     def host(self):
         h = Host(self)
         self.hosts.append(h)
@@ -631,6 +646,10 @@ class Box:
         for h in self.hosts:
             if h.process and h.process.poll() is None:
                 h.kill_tree()
+        for p in self.processes:
+            if p.poll() is None:
+                p.kill()
+                p.wait()
         if self.args.keep:
             say('left: %s' % self.dir)
         else:

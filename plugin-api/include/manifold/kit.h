@@ -28,6 +28,14 @@ static inline uint32_t kit_feature(const mf_call *c, const char *name)
     return mf_truthy(c, mf_get(c, mf_meta(c, MF_META_FEATURES), name));
 }
 
+/* "add", "update", "upsert", ...: what the subscription is to do with records;
+ * "" if its mapping does not say. */
+static inline mf_str kit_sync_mode(mf_call *c)
+{
+    return mf_text(c, mf_get(c, mf_meta(c, MF_META_MAPPING),
+                             "__segment_internal_sync_mode"));
+}
+
 /* The JSON text of a value as it stands; "" if it is absent. */
 static inline mf_str kit_raw(mf_val v)
 {
@@ -49,6 +57,27 @@ static inline mf_str kit_int(mf_call *c, int64_t n)
 
     mf_w_int(w, NULL, n);
     return kit_raw(mf_done(w));
+}
+
+/* Without white space at its ends. */
+static inline mf_str kit_trim(mf_str s)
+{
+    while (s.len && s.ptr[0] && strchr(" \t\r\n\f\v", s.ptr[0]))
+        s.ptr++, s.len--;
+    while (s.len && s.ptr[s.len - 1] &&
+           strchr(" \t\r\n\f\v", s.ptr[s.len - 1]))
+        s.len--;
+    return s;
+}
+
+/* The letters A to Z in lower case; what is not ASCII stays. */
+static inline mf_str kit_lower(mf_call *c, mf_str s)
+{
+    char *to = mf_alloc(c, s.len + 1);
+
+    for (size_t i = 0; i < s.len; i++)
+        to[i] = s.ptr[i] >= 'A' && s.ptr[i] <= 'Z' ? s.ptr[i] | 32 : s.ptr[i];
+    return (mf_str){ to, s.len };
 }
 
 static inline int kit_starts(mf_str s, mf_str with)
@@ -103,6 +132,38 @@ static inline mf_val kit_member(mf_call *c, mf_val object, mf_str name)
             return value;
     }
     return (mf_val){ NULL, 0, MF_ABSENT };
+}
+
+/* Writes the members of `from`, but those that `over` has too or that `except`
+ * names. */
+static inline void kit_w_members(mf_call *c, mf_writer *w, mf_val from,
+                                 mf_val over, const char *const *except,
+                                 size_t count)
+{
+    mf_iter it = { { 0 } };
+    mf_val value;
+    mf_str key;
+
+    while (mf_next(c, from, &it, &key, &value)) {
+        if (kit_index(key, except, count) < count ||
+            kit_member(c, over, key).type != MF_ABSENT)
+            continue;
+        mf_w_key(w, key);
+        mf_w_val(w, NULL, value);
+    }
+}
+
+/* Members of both; where they share one, that of `over`. */
+static inline mf_val kit_merge(mf_call *c, mf_val from, mf_val over)
+{
+    mf_writer *w = mf_value(c);
+    mf_val none = { NULL, 0, MF_ABSENT };
+
+    mf_w_object(w, NULL);
+    kit_w_members(c, w, from, over, NULL, 0);
+    kit_w_members(c, w, over, none, NULL, 0);
+    mf_w_end(w);
+    return mf_done(w);
 }
 
 #endif

@@ -183,6 +183,26 @@ static void found(mf_call *c, struct batch *b, mf_val result)
     }
 }
 
+/* HubSpot refuses an update of nothing. */
+static int is_update(mf_call *c, const struct contact *k)
+{
+    mf_iter it = { { 0 } };
+    mf_val value;
+    mf_str name;
+
+    while (mf_next(c, k->properties, &it, &name, &value))
+        if (!mf_eq(name, MF_STR("email")))
+            return 1;
+    return 0;
+}
+
+static void settle(mf_call *c, const struct batch *b, const struct contact *k)
+{
+    for (uint32_t i = 0; i < b->events; i++)
+        if (&b->contacts[b->of[i]] == k)
+            mf_result(c, i, MF_DELIVERED, MF_STR("nothing to update"));
+}
+
 static int32_t read_answer(mf_call *c, struct batch *b, const mf_response *a)
 {
     struct part *old = part_new(c, b, b->count);
@@ -199,9 +219,13 @@ static int32_t read_answer(mf_call *c, struct batch *b, const mf_response *a)
                    &one))
         found(c, b, one);
     for (uint32_t i = 0; i < b->count; i++) {
-        struct part *to = b->contacts[i].id.len ? old : fresh;
+        struct contact *k = &b->contacts[i];
+        struct part *to = k->id.len ? old : fresh;
 
-        to->list[to->count++] = &b->contacts[i];
+        if (k->id.len && !is_update(c, k))
+            settle(c, b, k);
+        else
+            to->list[to->count++] = k;
     }
     send_part(c, fresh, CONTACTS_CREATE);
     send_part(c, old, CONTACTS_UPDATE);

@@ -231,6 +231,12 @@ static int is_wanted(const struct chain *k, const struct record *r)
     return mf_eq(k->mode, MF_STR("upsert")) || !r->found.len;
 }
 
+/* HubSpot refuses an update of nothing. */
+static int is_empty(const struct chain *k, const struct record *r)
+{
+    return mf_eq(k->mode, MF_STR("update")) && r->properties.len <= 2;
+}
+
 static void write_record(mf_call *c, mf_writer *w, const struct chain *k,
                          const struct record *r)
 {
@@ -270,7 +276,7 @@ static void write_records(mf_call *c, struct chain *k)
     mf_writer *w = NULL;
 
     for (uint32_t i = 0; i < k->record_count; i++) {
-        if (!is_wanted(k, &k->records[i]))
+        if (!is_wanted(k, &k->records[i]) || is_empty(k, &k->records[i]))
             continue;
         if (!w) {
             w = mf_json_body(object_send(c, k, "POST",

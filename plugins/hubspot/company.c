@@ -32,14 +32,13 @@ struct company {
 
 static void write_company(mf_call *c, struct company *k)
 {
-    mf_val none = { NULL, 0, MF_ABSENT };
     mf_str path = MF_STR("/crm/v3/objects/companies");
 
     if (k->id.len)
         hs_properties_body(hs_send(c, "PATCH",
                                    MF_JOIN(c, path, hs_segment(c, k->id)),
                                    WRITE, k),
-                           k->properties, none);
+                           k->properties, KIT_ABSENT);
     else
         hs_properties_body(hs_send(c, "POST", path, WRITE, k), k->properties,
                            mf_parse(c, MF_STR("[]")));
@@ -48,7 +47,7 @@ static void write_company(mf_call *c, struct company *k)
 int32_t hs_company(const void *self, mf_call *c, const mf_event *e)
 {
     struct company *k = mf_alloc(c, sizeof *k);
-    mf_val group = mf_field(e, GROUP), none = { NULL, 0, MF_ABSENT };
+    mf_val group = mf_field(e, GROUP);
     mf_writer *w = mf_value(c);
     mf_str path;
 
@@ -70,7 +69,7 @@ int32_t hs_company(const void *self, mf_call *c, const mf_event *e)
                    hs_segment(c, mf_text(c, group)),
                    MF_STR("?idProperty=" KEY));
     hs_properties_body(hs_send(c, "PATCH", path, BY_KEY, k), k->properties,
-                       none);
+                       KIT_ABSENT);
     return MF_OK;
 }
 

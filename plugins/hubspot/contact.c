@@ -35,10 +35,9 @@ struct contact {
 static void update(mf_call *c, const struct contact *k, mf_val properties,
                    uint32_t step)
 {
-    mf_val none = { NULL, 0, MF_ABSENT };
 
     hs_properties_body(hs_send(c, "PATCH", k->path, step, (void *)k),
-                       properties, none);
+                       properties, KIT_ABSENT);
 }
 
 int32_t hs_contact(const void *self, mf_call *c, const mf_event *e)
@@ -58,7 +57,6 @@ int32_t hs_contact(const void *self, mf_call *c, const mf_event *e)
 static int32_t updated(mf_call *c, const struct contact *k,
                        const mf_response *a)
 {
-    mf_val none = { NULL, 0, MF_ABSENT };
     mf_str stage = mf_text(c, mf_get(c, mf_answer_json(a),
                                      "properties.lifecyclestage"));
 
@@ -66,7 +64,7 @@ static int32_t updated(mf_call *c, const struct contact *k,
         hs_properties_body(hs_send(c, "POST",
                                    MF_STR("/crm/v3/objects/contacts"),
                                    CONTACT_CREATE, (void *)k),
-                           k->properties, none);
+                           k->properties, KIT_ABSENT);
         return MF_CONTINUE;
     }
     if (!hs_ok(a) || !k->stage.len || mf_eq(stage, k->stage))

@@ -91,7 +91,6 @@ static void write_input(mf_call *c, mf_writer *w, const struct contact *k,
                         uint32_t step)
 {
     static const char *const email[] = { "email" };
-    mf_val none = { NULL, 0, MF_ABSENT };
 
     mf_w_object(w, NULL);
     if (step != CONTACTS_CREATE)
@@ -102,8 +101,8 @@ static void write_input(mf_call *c, mf_writer *w, const struct contact *k,
     else if (step == CONTACTS_AGAIN)
         mf_w_str(w, "lifecyclestage", k->stage);
     else /* one known by another address keeps its own */
-        kit_w_members(c, w, k->properties, none, email,
-                      step == CONTACTS_UPDATE);
+        kit_w_others(c, w, k->properties, email, step == CONTACTS_UPDATE,
+                     KIT_ABSENT);
     mf_w_end(w);
     mf_w_end(w);
 }

@@ -110,7 +110,7 @@ static void write_definition(mf_call *c, mf_writer *w, mf_str name,
 
 static mf_val defined(mf_call *c, const struct event *k, mf_str name)
 {
-    mf_val one, none = { NULL, 0, MF_ABSENT };
+    mf_val one;
     mf_iter it = { { 0 } };
     mf_str index;
 
@@ -118,7 +118,7 @@ static mf_val defined(mf_call *c, const struct event *k, mf_str name)
         if (mf_eq(mf_text(c, mf_get(c, one, "name")), name) &&
             !mf_is_true(mf_get(c, one, "archived")))
             return one;
-    return none;
+    return KIT_ABSENT;
 }
 
 static void define(mf_call *c, struct event *k)

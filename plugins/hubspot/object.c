@@ -240,7 +240,6 @@ static int is_empty(const struct chain *k, const struct record *r)
 static void write_record(mf_call *c, mf_writer *w, const struct chain *k,
                          const struct record *r)
 {
-    mf_val none = { NULL, 0, MF_ABSENT };
     int create = mf_eq(k->mode, MF_STR("add"));
 
     mf_w_object(w, NULL);
@@ -249,7 +248,7 @@ static void write_record(mf_call *c, mf_writer *w, const struct chain *k,
     if (!create)
         mf_w_str(w, "id", r->id);
     mf_w_object(w, "properties");
-    kit_w_members(c, w, r->properties, none, NULL, 0);
+    kit_w_others(c, w, r->properties, NULL, 0, KIT_ABSENT);
     if (!mf_eq(k->mode, MF_STR("update")) && !is_object_id(k)) {
         mf_w_key(w, k->id_name);
         mf_w_str(w, NULL, r->id);

@@ -53,14 +53,13 @@ static int32_t write_record(mf_call *c, struct record *k, const mf_request *r)
 {
     mf_val properties = hs_flat_members(c, mf_field(k->event, PROPERTIES));
     mf_val may_create = mf_field(k->event, MAY_CREATE);
-    mf_val none = { NULL, 0, MF_ABSENT };
 
     if (k->id.len)
         hs_properties_body(hs_send(c, "PATCH",
                                    hs_objects(c, k->type,
                                               hs_segment(c, k->id)),
                                    WRITE, k),
-                           properties, none);
+                           properties, KIT_ABSENT);
     else if (!mf_given(may_create) || mf_is_true(may_create))
         create(c, k, properties);
     else

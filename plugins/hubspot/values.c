@@ -120,11 +120,10 @@ enum hs_kind hs_kind_of(mf_call *c, mf_val value)
 
 mf_val hs_number(mf_call *c, mf_val value)
 {
-    mf_val none = { NULL, 0, MF_ABSENT };
 
     if (value.type == MF_STRING)
         value = mf_parse(c, kit_trim(mf_text(c, value)));
-    return value.type == MF_NUMBER ? value : none;
+    return value.type == MF_NUMBER ? value : KIT_ABSENT;
 }
 
 void hs_flag_options(mf_writer *w, int as_text)

@@ -292,6 +292,23 @@ static void put_context(const struct mixpanel *m, mf_call *c,
         put(r, i, mf_field(e, (uint32_t)(i - N_COPIED + SPECIAL)));
 }
 
+/* Members of from, but those that over has too or that `not` names. */
+static void write_members(mf_call *c, mf_writer *w, mf_val from, mf_val over,
+                          const char *const *not, size_t nots)
+{
+    mf_iter it = { { 0 } };
+    mf_val value;
+    mf_str key;
+
+    while (mf_next(c, from, &it, &key, &value)) {
+        if (kit_index(key, not, nots) < nots ||
+            kit_member(c, over, key).type != MF_ABSENT)
+            continue;
+        mf_w_key(w, key);
+        mf_w_val(w, NULL, value);
+    }
+}
+
 /* The event itself, or its nth product (from 1) as an event of its own, a
  * millisecond apart so that the order stays. */
 static void write_record(const struct mixpanel *m, mf_call *c, mf_writer *w,
@@ -313,9 +330,9 @@ static void write_record(const struct mixpanel *m, mf_call *c, mf_writer *w,
         mf_w_int(w, "time", mf_time(c, mf_field(e, TIME), mf_now(c)) - nth);
     put_text(&r, N_INSERT_ID, id);
     put_context(m, c, &r, e);
-    kit_w_members(c, w, properties, product, order_only,
+    write_members(c, w, properties, product, order_only,
                   nth ? COUNT(order_only) : 0);
-    kit_w_members(c, w, product, (mf_val){ NULL, 0, MF_ABSENT }, NULL, 0);
+    write_members(c, w, product, (mf_val){ NULL, 0, MF_ABSENT }, NULL, 0);
     mf_w_end(w);
     mf_w_end(w);
 }

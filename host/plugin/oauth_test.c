@@ -77,7 +77,8 @@ static int drop_key(void **state)
 }
 
 /* Opens an instance of a plugin with this grant. */
-static void open_instance(const char *grant, const char *settings, const char *auth)
+static void open_instance(const char *grant, const char *settings,
+                          const char *auth)
 {
     struct instance_config c = { .name = "a", .fixed = true, .now = NOW,
                                  .settings = json_root(mf_cstr(settings)) };

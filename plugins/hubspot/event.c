@@ -258,6 +258,7 @@ static int32_t asked(mf_call *c, struct event *k, const mf_request *r,
                                      "fullyQualifiedName"));
     k->defined = mf_get(c, mf_answer_json(a), "properties");
     extend(c, k);
+    mf_keep(a, k->pending ? 0 : HS_KEEP_MS);
     if (!k->pending)
         return send(c, k);
     if (mf_eq(mode, MF_STR("add")))

@@ -10,6 +10,9 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
+/* What HubSpot said of properties is believed for so long. */
+#define HS_KEEP_MS 60000
+
 /* ---- requests.c ---- */
 
 /* A request to the API; the path begins with a slash. */

@@ -477,7 +477,7 @@ static void take(mf_call *c, struct chain *k, uint32_t step, void *state,
     switch (step) {
     case SCHEMA:
     case SCHEMA_SENSITIVE:
-        schema_take(c, k, step == SCHEMA_SENSITIVE, results);
+        schema_take(c, k, step == SCHEMA_SENSITIVE, a);
         return;
     case FIND_LIST:
     case CREATE_LIST:

@@ -73,7 +73,8 @@ void object_drop_all(mf_call *c, struct chain *k, int32_t status, mf_str why);
 
 /* schema.c */
 void schema_ask(mf_call *c, struct chain *k);
-void schema_take(mf_call *c, struct chain *k, int sensitive, mf_val results);
+void schema_take(mf_call *c, struct chain *k, int sensitive,
+                 const mf_response *a);
 void schema_make(mf_call *c, struct chain *k);
 void schema_check(mf_call *c, struct chain *k);
 

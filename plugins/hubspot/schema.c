@@ -70,13 +70,24 @@ void schema_ask(mf_call *c, struct chain *k)
                     SCHEMA_SENSITIVE, k);
 }
 
-void schema_take(mf_call *c, struct chain *k, int sensitive, mf_val results)
+static int is_complete(const struct chain *k, int sensitive)
+{
+    for (uint32_t i = 0; i < k->property_count; i++)
+        if (k->properties[i].sensitive == sensitive &&
+            !k->properties[i].type.len)
+            return 0;
+    return 1;
+}
+
+void schema_take(mf_call *c, struct chain *k, int sensitive,
+                 const mf_response *a)
 {
     mf_iter it = { { 0 } };
     mf_str index;
     mf_val one;
 
-    while (mf_next(c, results, &it, &index, &one)) {
+    while (mf_next(c, mf_get(c, mf_answer_json(a), "results"), &it, &index,
+                   &one)) {
         struct property *p =
             property_of(k, mf_text(c, mf_get(c, one, "name")));
 
@@ -85,6 +96,7 @@ void schema_take(mf_call *c, struct chain *k, int sensitive, mf_val results)
         p->type = mf_text(c, mf_get(c, one, "type"));
         p->field_type = mf_text(c, mf_get(c, one, "fieldType"));
     }
+    mf_keep(a, is_complete(k, sensitive) ? HS_KEEP_MS : 0);
 }
 
 /* ---- making what is missing ---- */

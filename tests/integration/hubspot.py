@@ -339,6 +339,18 @@ def objects_and_events(host, hubspot):
     check([(e['eventName'], e['properties']['km']) for e in hubspot.events] ==
           [('pe7_car_rented', 12)], 'events: %s' % hubspot.events)
     say('a record with a new property and a new list; an event defined first')
+    asked = [c for c in hubspot.calls if '/event-definitions/' in c[1]]
+    for i in range(20):
+        host.ingest('/v1/track', {'event': 'Car Rented', 'userId': 'e',
+                                  'messageId': 'e-k%d' % i, 'properties': {
+                                      'email': 'e@example.com', 'km': i}})
+        if i == 0:
+            settled(host, 'crm', 55, dead=1)
+    settled(host, 'crm', 74, dead=1)
+    more = sum('/event-definitions/' in p for _, p in hubspot.calls)
+    check(len(asked) == 1 and more == 2,
+          'the definition was asked for %d times' % more)
+    say('20 more events of that name: its definition asked for once')
 
 
 def private_app(box, host, hubspot):

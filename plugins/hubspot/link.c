@@ -2,8 +2,10 @@
  *
  * link.c - associations of records, made and cut. The other records are asked
  * for (or written, if the mapping says so) in one request for each type and id
- * property, then linked in one. */
+ * property, a hundred at most, then linked in one. */
 #include "object.h"
+
+#define OTHERS_MAX 100 /* HubSpot's limit of one request */
 
 static struct link *link_of(mf_call *c, struct chain *k, struct link **links,
                             uint32_t *count, mf_str type, mf_str id_name)
@@ -11,7 +13,8 @@ static struct link *link_of(mf_call *c, struct chain *k, struct link **links,
     struct link *l;
 
     for (uint32_t i = 0; i < *count; i++)
-        if (mf_eq(links[i]->type, type) && mf_eq(links[i]->id_name, id_name))
+        if (mf_eq(links[i]->type, type) &&
+            mf_eq(links[i]->id_name, id_name) && links[i]->count < OTHERS_MAX)
             return links[i];
     l = mf_alloc(c, sizeof *l);
     l->chain = k;

@@ -384,8 +384,9 @@ static int32_t halve(mf_call *c, const struct chain *k)
     return MF_CONTINUE;
 }
 
-static int32_t start(mf_call *c, const mf_event *const *events, uint32_t n,
-                     uint32_t first, uint8_t *taken)
+/* The chain of the first event and of all that go with it. */
+static void start(mf_call *c, const mf_event *const *events, uint32_t n,
+                  uint32_t first, uint8_t *taken)
 {
     struct chain *k = mf_alloc(c, sizeof *k);
 
@@ -405,10 +406,11 @@ static int32_t start(mf_call *c, const mf_event *const *events, uint32_t n,
         if (!k->list.len)
             k->list = list_of(c, e);
     }
-    return advance(c, k);
+    advance(c, k);
 }
 
-/* Batches are made by list_details, so that this is a fault of a caller. */
+/* Batches are made by list and audience, so that this is a fault of a
+ * caller. */
 static int32_t check_lists(mf_call *c, const mf_event *const *events,
                            uint32_t n)
 {

@@ -124,8 +124,8 @@ static int32_t associate(mf_call *c, struct company *k, const mf_request *r,
     mf_str contact = mf_text(c, mf_get(c, mf_answer_json(a), "id"));
 
     if (mf_status(a) == 404) /* its own event may still be on its way */
-        return hs_settle(c, r, MF_RETRY,
-                         MF_STR("no contact has this contactEmail yet"));
+        return kit_settle(c, r, MF_RETRY,
+                          MF_STR("no contact has this contactEmail yet"));
     if (!hs_ok(a))
         return MF_OK;
     hs_send(c, "PUT",
@@ -143,9 +143,9 @@ static int32_t associate(mf_call *c, struct company *k, const mf_request *r,
 static int32_t create(mf_call *c, struct company *k, const mf_request *r)
 {
     if (!mf_is_true(mf_field(k->event, MAY_CREATE)))
-        return hs_settle(c, r, MF_DELIVERED,
-                         MF_STR("there is no such company, and "
-                                "createNewCompany is off"));
+        return kit_settle(c, r, MF_DELIVERED,
+                          MF_STR("there is no such company, and "
+                                 "createNewCompany is off"));
     write_company(c, k);
     return MF_CONTINUE;
 }
@@ -180,9 +180,9 @@ static int32_t searched(mf_call *c, struct company *k, const mf_request *r,
     if (!hs_ok(a))
         return MF_OK;
     if (total > 1)
-        return hs_settle(c, r, MF_INVALID,
-                         MF_STR("companysearchfields fit more than one "
-                                "company"));
+        return kit_settle(c, r, MF_INVALID,
+                          MF_STR("companysearchfields fit more than one "
+                                 "company"));
     if (total < 1)
         return create(c, k, r);
     write_company(c, k);
@@ -223,9 +223,9 @@ int32_t hs_company_judge(const void *self, mf_call *c, const mf_request *r,
         write_company(c, k);
         return MF_CONTINUE;
     case MAKE_KEY_LATER: /* from the start, once HubSpot knows it */
-        return made(a) ? hs_settle(c, r, 500,
-                                   MF_STR("the property " KEY " was missing "
-                                          "and has been made"))
+        return made(a) ? kit_settle(c, r, 500,
+                                    MF_STR("the property " KEY " was missing "
+                                           "and has been made"))
                        : MF_OK;
     case CONTACT:
         return associate(c, k, r, a);

@@ -85,8 +85,8 @@ int32_t hs_contact_judge(const void *self, mf_call *c, const mf_request *r,
     case CONTACT_UPDATE:
         return updated(c, state, a);
     case CONTACT_CREATE: /* another event made it meanwhile */
-        return mf_status(a) == 409 ? hs_settle(c, r, MF_RETRY,
-                                               hs_message(c, a))
+        return mf_status(a) == 409 ? kit_settle(c, r, MF_RETRY,
+                                                hs_message(c, a))
                                    : MF_OK;
     case CONTACT_RESET:
         k = state;

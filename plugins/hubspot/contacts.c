@@ -268,7 +268,7 @@ int32_t hs_contacts_judge(mf_call *c, const mf_request *r,
         return MF_CONTINUE;
     }
     if (step == CONTACTS_CREATE && mf_status(a) == 409)
-        return hs_settle(c, r, MF_RETRY, hs_message(c, a));
+        return kit_settle(c, r, MF_RETRY, hs_message(c, a));
     if (step == CONTACTS_UPDATE && hs_ok(a))
         reset_stages(c, p, a);
     if (step == CONTACTS_RESET && hs_ok(a))

@@ -246,9 +246,9 @@ static int32_t asked(mf_call *c, struct event *k, const mf_request *r,
 
     if (is_missing(a)) {
         if (mf_eq(mode, MF_STR("update")))
-            return hs_settle(c, r, MF_INVALID,
-                             MF_STR("HubSpot has no definition of this event, "
-                                    "and the sync mode `update` makes none"));
+            return kit_settle(c, r, MF_INVALID,
+                              MF_STR("HubSpot has no definition of this event, "
+                                     "and the sync mode `update` makes none"));
         define(c, k);
         return MF_CONTINUE;
     }
@@ -282,8 +282,8 @@ int32_t hs_event_judge(const void *self, mf_call *c, const mf_request *r,
         return asked(c, k, r, a);
     case DEFINE:
         if (!hs_ok(a)) /* 409: another event made it meanwhile */
-            return mf_status(a) == 409 ? hs_settle(c, r, MF_RETRY,
-                                                   hs_message(c, a))
+            return mf_status(a) == 409 ? kit_settle(c, r, MF_RETRY,
+                                                    hs_message(c, a))
                                        : MF_OK;
         k->full_name = mf_text(c, mf_get(c, mf_answer_json(a),
                                          "fullyQualifiedName"));

@@ -61,11 +61,6 @@ int hs_same_id(mf_call *c, mf_str property, mf_str one, mf_str other);
 /* Its answer says that it does not know this property. */
 int hs_unknown_property(mf_call *c, const mf_response *a, mf_str name);
 
-/* Gives all events of the request (NULL: of the call) this result; returns
- * MF_CONTINUE. */
-int32_t hs_settle(mf_call *c, const mf_request *r, int32_t status,
-                  mf_str message);
-
 /* ---- values.c ---- */
 
 /* Lists as "a;b", objects as JSON, text without white space at its ends. */

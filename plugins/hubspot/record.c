@@ -49,7 +49,15 @@ static void create(mf_call *c, struct record *k, mf_val properties)
                        properties, mf_done(w));
 }
 
-static int32_t write_record(mf_call *c, struct record *k, const mf_request *r)
+static int32_t nothing_done(mf_call *c)
+{
+    mf_result(c, MF_ALL, MF_DELIVERED,
+              MF_STR("there is no such record, and createNewCustomRecord is "
+                     "off"));
+    return MF_DELIVERED;
+}
+
+static int32_t write_record(mf_call *c, struct record *k)
 {
     mf_val properties = hs_flat_members(c, mf_field(k->event, PROPERTIES));
     mf_val may_create = mf_field(k->event, MAY_CREATE);
@@ -63,14 +71,12 @@ static int32_t write_record(mf_call *c, struct record *k, const mf_request *r)
     else if (!mf_given(may_create) || mf_is_true(may_create))
         create(c, k, properties);
     else
-        return hs_settle(c, r, MF_DELIVERED,
-                         MF_STR("there is no such record, and "
-                                "createNewCustomRecord is off"));
+        return nothing_done(c);
     return MF_CONTINUE;
 }
 
 /* Looks for the other record where all is said of it, else writes. */
-static int32_t find_other(mf_call *c, struct record *k, const mf_request *r)
+static int32_t find_other(mf_call *c, struct record *k)
 {
     mf_val fields = mf_field(k->event, OTHER_FIELDS);
     mf_val type = mf_field(k->event, OTHER_TYPE);
@@ -78,7 +84,7 @@ static int32_t find_other(mf_call *c, struct record *k, const mf_request *r)
 
     if (!has_members(fields) || !mf_truthy(c, type) ||
         !mf_truthy(c, mf_field(k->event, LABEL)))
-        return write_record(c, k, r);
+        return write_record(c, k);
     hs_search(c, mf_text(c, type), fields, unsorted, NULL, 0, SEARCH_OTHER, k);
     return MF_CONTINUE;
 }
@@ -88,22 +94,24 @@ int32_t hs_record(const void *self, mf_call *c, const mf_event *e)
     struct record *k = mf_alloc(c, sizeof *k);
     mf_val fields = mf_field(e, SEARCH_FIELDS);
     mf_str unsorted = { "", 0 };
+    int32_t said;
 
     (void)self;
     k->event = e;
     k->type = mf_text(c, mf_field(e, TYPE));
-    if (has_members(fields))
+    if (has_members(fields)) {
         hs_search(c, k->type, fields, unsorted, NULL, 0, SEARCH, k);
-    else
-        find_other(c, k, NULL);
-    return MF_OK;
+        return MF_OK;
+    }
+    said = find_other(c, k);
+    return said == MF_CONTINUE ? MF_OK : said;
 }
 
 static int32_t ambiguous(mf_call *c, const mf_request *r, const char *fields)
 {
-    return hs_settle(c, r, MF_INVALID,
-                     MF_JOIN(c, mf_cstr(fields),
-                             MF_STR(" fit more than one record")));
+    return kit_settle(c, r, MF_INVALID,
+                      MF_JOIN(c, mf_cstr(fields),
+                              MF_STR(" fit more than one record")));
 }
 
 static int32_t associate(mf_call *c, struct record *k, const mf_request *r)
@@ -112,10 +120,10 @@ static int32_t associate(mf_call *c, struct record *k, const mf_request *r)
     mf_writer *w;
 
     if (k->ambiguous)
-        return hs_settle(c, r, MF_INVALID,
-                         MF_STR("the record was written, but not associated: "
-                                "searchFieldsToAssociateCustomObjects fit "
-                                "more than one record"));
+        return kit_settle(c, r, MF_INVALID,
+                          MF_STR("the record was written, but not associated: "
+                                 "searchFieldsToAssociateCustomObjects fit "
+                                 "more than one record"));
     if (!k->other.len || !k->id.len)
         return MF_OK;
     w = mf_json_body(hs_send(
@@ -143,10 +151,10 @@ int32_t hs_record_judge(const void *self, mf_call *c, const mf_request *r,
     case SEARCH:
         if (hs_found(c, a, &k->id) > 1)
             return ambiguous(c, r, "customObjectSearchFields");
-        return find_other(c, k, r);
+        return find_other(c, k);
     case SEARCH_OTHER:
         k->ambiguous = hs_found(c, a, &k->other) > 1;
-        return write_record(c, k, r);
+        return write_record(c, k);
     case WRITE:
         return associate(c, k, r);
     default:

@@ -154,13 +154,3 @@ int hs_unknown_property(mf_call *c, const mf_response *a, mf_str name)
     return mf_status(a) == 400 && kit_has(why, name) &&
            kit_has(why, MF_STR("PROPERTY_DOESNT_EXIST"));
 }
-
-int32_t hs_settle(mf_call *c, const mf_request *r, int32_t status,
-                  mf_str message)
-{
-    if (!r)
-        mf_result(c, MF_ALL, status, message);
-    for (uint32_t k = 0; r && mf_covered(r, k) != MF_ALL; k++)
-        mf_result(c, mf_covered(r, k), status, message);
-    return MF_CONTINUE;
-}

@@ -371,15 +371,6 @@ int32_t sf_verdict(mf_call *c, const mf_response *a, mf_str *why)
     return mf_status(a) ? mf_status(a) : MF_RETRY;
 }
 
-int32_t sf_settle(mf_call *c, const mf_request *r, int32_t status, mf_str why)
-{
-    uint32_t event;
-
-    for (uint32_t k = 0; (event = mf_covered(r, k)) != MF_ALL; k++)
-        mf_result(c, event, status, why);
-    return status;
-}
-
 int32_t sf_failed(mf_call *c, const mf_request *r, const mf_response *a)
 {
     mf_str why;
@@ -387,7 +378,7 @@ int32_t sf_failed(mf_call *c, const mf_request *r, const mf_response *a)
 
     return verdict == mf_status(a) || !mf_status(a)
                ? MF_OK
-               : sf_settle(c, r, verdict, why);
+               : kit_settle(c, r, verdict, why);
 }
 
 /* The record that was looked for, or that there is none. */
@@ -404,13 +395,13 @@ static int32_t found(const struct sf *sf, mf_call *c, const mf_request *r,
         return MF_CONTINUE;
     }
     if (n == 0)
-        return sf_settle(c, r, 404, MF_STR("no record has these traits"));
+        return kit_settle(c, r, 404, MF_STR("no record has these traits"));
     if (n > 1)
-        return sf_settle(c, r, 300,
-                         MF_STR("several records have these traits"));
+        return kit_settle(c, r, 300,
+                          MF_STR("several records have these traits"));
     if (n < 0 || !id.len)
-        return sf_settle(c, r, MF_INVALID,
-                         MF_STR("the answer to the query has no record"));
+        return kit_settle(c, r, MF_INVALID,
+                          MF_STR("the answer to the query has no record"));
     send_record(sf, c, s->event, s->order, segment(c, id), MF_STR(""));
     return MF_CONTINUE;
 }
@@ -495,7 +486,7 @@ static int32_t judge_refresh(const void *self, mf_call *c, const mf_request *r,
     if (mf_status(a) != 400 ||
         !kit_has(why, MF_STR("already being processed")))
         return MF_OK;
-    return sf_settle(c, r, 500, why);
+    return kit_settle(c, r, 500, why);
 }
 
 #define ACTION(SLUG, OBJECT_NAME, SYNC, ...)                                   \

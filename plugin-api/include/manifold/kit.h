@@ -102,6 +102,17 @@ static inline int kit_has(mf_str s, mf_str what)
     return kit_find(s, what) < s.len;
 }
 
+/* In judge: gives all events of the request that result, and returns it. */
+static inline int32_t kit_settle(mf_call *c, const mf_request *r,
+                                 int32_t status, mf_str why)
+{
+    uint32_t event;
+
+    for (uint32_t k = 0; (event = mf_covered(r, k)) != MF_ALL; k++)
+        mf_result(c, event, status, why);
+    return status;
+}
+
 /* The place of key in a table of names, or count. */
 static inline size_t kit_index(mf_str key, const char *const *names,
                                size_t count)

@@ -12,13 +12,18 @@
 #ifndef STATE_INNER_H
 #define STATE_INNER_H
 
+#include "state/redo.h"
 #include "state/state.h"
 
 #include <sqlite3.h>
 
 sqlite3 *state_db(struct state *s);
-/* Opens the gathering transaction if it is not open. */
-int state_begin(struct state *s, struct err *e);
+struct redo *state_redo(struct state *s);
+/* Before anything is read: it must have what was changed. */
+void state_refresh(struct state *s);
+/* Runs a writing statement inside the gathering transaction; what it does and
+ * all its values have been written down in the redo. */
+int state_change(struct state *s, sqlite3_stmt *q, struct err *e);
 
 /* A statement in use. */
 struct query {

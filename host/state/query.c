@@ -13,20 +13,20 @@ static int failed(struct state *s, struct err *e)
 static int begin(struct query *q, struct state *s, const char *sql,
                  struct err *e, const char *kinds, va_list ap)
 {
+    struct redo *r = state_redo(s);
+
     q->s = s;
+    state_refresh(s);
     if (sqlite3_prepare_v2(state_db(s), sql, -1, &q->q, NULL) != SQLITE_OK)
         return failed(s, e);
+    redo_begin_sql(r, sql);
     for (int i = 0; kinds[i]; i++)
-        if (kinds[i] == 's') {
-            const mf_str *t = va_arg(ap, const mf_str *);
-
-            sqlite3_bind_text64(q->q, i + 1, t->ptr ? t->ptr : "", t->len,
-                                SQLITE_TRANSIENT, SQLITE_UTF8);
-        } else if (kinds[i] == 'd') {
-            sqlite3_bind_double(q->q, i + 1, va_arg(ap, double));
-        } else {
-            sqlite3_bind_int64(q->q, i + 1, va_arg(ap, int64_t));
-        }
+        if (kinds[i] == 's')
+            redo_text(r, q->q, i + 1, *va_arg(ap, const mf_str *));
+        else if (kinds[i] == 'd')
+            redo_double(r, q->q, i + 1, va_arg(ap, double));
+        else
+            redo_int(r, q->q, i + 1, va_arg(ap, int64_t));
     return 0;
 }
 
@@ -72,15 +72,14 @@ int query_run(struct state *s, struct err *e, const char *sql,
     va_list ap;
     int rc;
 
-    if (state_begin(s, e) != 0)
-        return -1;
     va_start(ap, kinds);
     rc = begin(&q, s, sql, e, kinds, ap);
     va_end(ap);
     if (rc != 0)
         return -1;
-    query_next(&q);
-    return query_end(&q, e);
+    rc = state_change(s, q.q, e);
+    sqlite3_finalize(q.q);
+    return rc;
 }
 
 int64_t query_one(struct state *s, int64_t otherwise, const char *sql,

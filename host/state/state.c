@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * state.c - see state.h. SQLite in WAL mode with synchronous FULL; every
- * statement is prepared once. */
+ * statement is prepared once. Values are bound by redo.h, so that a change
+ * outlives a transaction that the disk has ended. */
 #include "state/state.h"
 
 #include "state/inner.h"
 
 #include "base/mem.h"
+#include "state/redo.h"
 
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -166,11 +168,18 @@ struct state {
     sqlite3 *db;
     sqlite3_stmt *statements[STATEMENTS];
     bool in_transaction;
+    bool stale; /* the changes of `redo` are not in the database's view */
+    struct redo redo;
 };
 
 sqlite3 *state_db(struct state *s)
 {
     return s->db;
+}
+
+struct redo *state_redo(struct state *s)
+{
+    return &s->redo;
 }
 
 static int failed(struct state *s, const char *doing, struct err *e)
@@ -206,7 +215,10 @@ static int prepare_schema(struct state *s, const char *path, struct err *e)
     int64_t version = 0;
 
     if (run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-               "PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 2000;",
+               "PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 2000;"
+               /* What is not committed needs no disk: it can be made again
+                * on a full one, and read. */
+               "PRAGMA cache_spill = OFF;",
             "it cannot be opened", e) != 0)
         return -1;
     if (read_number(s, "PRAGMA user_version", &version) != 0)
@@ -244,6 +256,7 @@ struct state *state_open(const char *path, struct err *e)
 {
     struct state *s = xcalloc(1, sizeof *s);
 
+    redo_init(&s->redo);
     if (make_private(path, e) != 0)
         goto fail;
     if (sqlite3_open_v2(path, &s->db,
@@ -266,6 +279,7 @@ fail:
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(s->statements[i]);
     sqlite3_close(s->db);
+    redo_deinit(&s->redo);
     free(s);
     return NULL;
 }
@@ -287,6 +301,7 @@ void state_abandon(struct state *s)
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(s->statements[i]);
     sqlite3_close(s->db);
+    redo_deinit(&s->redo);
     free(s);
 }
 
@@ -295,60 +310,112 @@ bool state_dirty(const struct state *s)
     return s->in_transaction;
 }
 
+bool state_strained(const struct state *s)
+{
+    return s->redo.kept > STATE_STRAINED;
+}
+
+/* Makes every change since the last commit again, in a transaction of its
+ * own, after SQLite has given theirs up. */
+static int revive(struct state *s)
+{
+    int rc = SQLITE_OK;
+
+    if (!sqlite3_get_autocommit(s->db))
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    s->stale = true;
+    s->in_transaction = true; /* there is something to commit */
+    rc = sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = redo_replay(&s->redo, s->db, s->statements);
+    s->stale = rc != SQLITE_OK;
+    return s->stale ? -1 : 0;
+}
+
+/* On failure (a full disk, one that fails) nothing is lost: the changes are
+ * made again at once, so that they can be read, and the next call tries to
+ * make them durable. */
 int state_commit(struct state *s, struct err *e)
 {
     if (!s->in_transaction)
         return 0;
-    /* On failure (a full disk) the transaction stays open and the next call
-     * tries again: nothing of it is lost. */
-    if (run(s, "COMMIT", "the changes cannot be made durable", e) != 0)
+    if (s->stale && revive(s) != 0)
+        return failed(s, "the changes cannot be made again yet", e);
+    if (run(s, "COMMIT", "the changes cannot be made durable", e) != 0) {
+        revive(s);
         return -1;
+    }
     s->in_transaction = false;
+    redo_clear(&s->redo);
     return 0;
+}
+
+void state_refresh(struct state *s)
+{
+    if (s->stale)
+        revive(s);
 }
 
 static sqlite3_stmt *use(struct state *s, enum statement which)
 {
     sqlite3_stmt *q = s->statements[which];
 
+    state_refresh(s);
     sqlite3_reset(q);
     sqlite3_clear_bindings(q);
+    redo_begin(&s->redo, which);
     return q;
 }
 
-static void bind_text(sqlite3_stmt *q, int at, mf_str s)
+static void bind_text(struct state *s, sqlite3_stmt *q, int at, mf_str v)
 {
-    sqlite3_bind_text64(q, at, s.ptr ? s.ptr : "", s.len, SQLITE_TRANSIENT,
-                        SQLITE_UTF8);
+    redo_text(&s->redo, q, at, v);
 }
 
-static void bind_int(sqlite3_stmt *q, int at, int64_t v)
+static void bind_int(struct state *s, sqlite3_stmt *q, int at, int64_t v)
 {
-    sqlite3_bind_int64(q, at, v);
+    redo_int(&s->redo, q, at, v);
 }
 
-int state_begin(struct state *s, struct err *e)
+/* Whether the storage failed, and not the statement. */
+static bool storage_failed(int rc)
 {
-    if (s->in_transaction)
-        return 0;
-    if (run(s, "BEGIN IMMEDIATE", "a transaction cannot begin", e) != 0)
-        return -1;
-    s->in_transaction = true;
-    return 0;
+    switch (rc & 0xff) {
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_BUSY:
+    case SQLITE_NOMEM:
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* Runs a writing statement inside the gathering transaction. */
-static int change(struct state *s, sqlite3_stmt *q, struct err *e)
+int state_change(struct state *s, sqlite3_stmt *q, struct err *e)
 {
-    int rc;
+    size_t before = s->redo.kept;
+    int rc = SQLITE_OK;
 
-    if (state_begin(s, e) != 0)
-        return -1;
-    rc = sqlite3_step(q);
-    sqlite3_reset(q);
-    if (rc != SQLITE_DONE)
+    redo_keep(&s->redo, q);
+    if (!s->in_transaction)
+        rc = sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (rc == SQLITE_OK && !s->stale) {
+        s->in_transaction = true;
+        rc = sqlite3_step(q);
+        sqlite3_reset(q);
+        if (rc == SQLITE_DONE)
+            return 0;
+    }
+    if (!s->stale && !storage_failed(rc)) {
+        redo_undo(&s->redo, before);
         return failed(s, "a change was refused", e);
-    return 0;
+    }
+    if (revive(s) == 0)
+        return 0;
+    return failed(s, "a change is kept and will be made again", e);
 }
 
 static mf_str text_at(sqlite3_stmt *q, int column)
@@ -363,15 +430,15 @@ uint32_t state_source(struct state *s, const char *name, struct err *e)
     sqlite3_stmt *q = use(s, SOURCE_FIND);
     uint32_t id = 0;
 
-    bind_text(q, 1, mf_cstr(name));
+    bind_text(s, q, 1, mf_cstr(name));
     if (sqlite3_step(q) == SQLITE_ROW)
         id = (uint32_t)sqlite3_column_int64(q, 0);
     sqlite3_reset(q);
     if (id)
         return id;
     q = use(s, SOURCE_ADD);
-    bind_text(q, 1, mf_cstr(name));
-    if (change(s, q, e) != 0)
+    bind_text(s, q, 1, mf_cstr(name));
+    if (state_change(s, q, e) != 0)
         return 0;
     return (uint32_t)sqlite3_last_insert_rowid(s->db);
 }
@@ -419,9 +486,9 @@ int state_lane_open(struct state *s, uint32_t source, const char *destination,
         sqlite3_stmt *q = use(s, LANE_FIND);
         int rc;
 
-        bind_int(q, 1, source);
-        bind_text(q, 2, mf_cstr(destination));
-        bind_int(q, 3, replay);
+        bind_int(s, q, 1, source);
+        bind_text(s, q, 2, mf_cstr(destination));
+        bind_int(s, q, 3, replay);
         rc = sqlite3_step(q);
         if (rc == SQLITE_ROW)
             read_lane(q, out);
@@ -431,14 +498,14 @@ int state_lane_open(struct state *s, uint32_t source, const char *destination,
         if (rc != SQLITE_DONE || *made)
             return failed(s, "a lane cannot be read", e);
         q = use(s, LANE_ADD);
-        bind_int(q, 1, source);
-        bind_text(q, 2, mf_cstr(destination));
-        bind_int(q, 3, (int64_t)start.seq);
-        bind_int(q, 4, (int64_t)start.segment);
-        bind_int(q, 5, (int64_t)start.offset);
-        bind_int(q, 6, replay);
-        bind_int(q, 7, (int64_t)until);
-        if (change(s, q, e) != 0)
+        bind_int(s, q, 1, source);
+        bind_text(s, q, 2, mf_cstr(destination));
+        bind_int(s, q, 3, (int64_t)start.seq);
+        bind_int(s, q, 4, (int64_t)start.segment);
+        bind_int(s, q, 5, (int64_t)start.offset);
+        bind_int(s, q, 6, replay);
+        bind_int(s, q, 7, (int64_t)until);
+        if (state_change(s, q, e) != 0)
             return -1;
         *made = true;
     }
@@ -450,20 +517,19 @@ int state_lane_put(struct state *s, const struct msg_lane_state *m,
     sqlite3_stmt *q = use(s, LANE_PUT);
     const struct counters *c = &m->counters;
 
-    bind_int(q, 1, m->lane);
-    bind_int(q, 2, (int64_t)m->next.seq);
-    bind_int(q, 3, (int64_t)m->next.segment);
-    bind_int(q, 4, (int64_t)m->next.offset);
-    bind_int(q, 5, (int64_t)c->accepted);
-    bind_int(q, 6, (int64_t)c->delivered);
-    bind_int(q, 7, (int64_t)c->filtered);
-    bind_int(q, 8, (int64_t)c->dead);
-    bind_int(q, 9, (int64_t)c->attempts);
-    bind_int(q, 10, (int64_t)c->retries);
-    bind_int(q, 11, (int64_t)c->lost);
-    sqlite3_bind_blob64(q, 12, pending, m->pending_count * sizeof *pending,
-                        SQLITE_TRANSIENT);
-    return change(s, q, e);
+    bind_int(s, q, 1, m->lane);
+    bind_int(s, q, 2, (int64_t)m->next.seq);
+    bind_int(s, q, 3, (int64_t)m->next.segment);
+    bind_int(s, q, 4, (int64_t)m->next.offset);
+    bind_int(s, q, 5, (int64_t)c->accepted);
+    bind_int(s, q, 6, (int64_t)c->delivered);
+    bind_int(s, q, 7, (int64_t)c->filtered);
+    bind_int(s, q, 8, (int64_t)c->dead);
+    bind_int(s, q, 9, (int64_t)c->attempts);
+    bind_int(s, q, 10, (int64_t)c->retries);
+    bind_int(s, q, 11, (int64_t)c->lost);
+    redo_blob(&s->redo, q, 12, pending, m->pending_count * sizeof *pending);
+    return state_change(s, q, e);
 }
 
 int state_lanes(struct state *s,
@@ -484,11 +550,12 @@ int state_lanes(struct state *s,
     return rc == SQLITE_DONE ? 0 : failed(s, "lanes cannot be read", e);
 }
 
-static void bind_key(sqlite3_stmt *q, const struct msg_retry_key *k)
+static void bind_key(struct state *s, sqlite3_stmt *q,
+                     const struct msg_retry_key *k)
 {
-    bind_int(q, 1, k->lane);
-    bind_int(q, 2, (int64_t)k->seq);
-    bind_int(q, 3, k->subscription);
+    bind_int(s, q, 1, k->lane);
+    bind_int(s, q, 2, (int64_t)k->seq);
+    bind_int(s, q, 3, k->subscription);
 }
 
 int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
@@ -496,18 +563,18 @@ int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
 {
     sqlite3_stmt *q = use(s, RETRY_PUT);
 
-    bind_key(q, &r->key);
-    bind_int(q, 4, (int64_t)r->at.segment);
-    bind_int(q, 5, (int64_t)r->at.offset);
-    bind_int(q, 6, r->due_ms);
-    bind_int(q, 7, r->first_ms);
-    bind_int(q, 8, r->attempts);
-    bind_int(q, 9, r->status);
-    bind_int(q, 10, r->event_dead);
-    bind_text(q, 11, error);
+    bind_key(s, q, &r->key);
+    bind_int(s, q, 4, (int64_t)r->at.segment);
+    bind_int(s, q, 5, (int64_t)r->at.offset);
+    bind_int(s, q, 6, r->due_ms);
+    bind_int(s, q, 7, r->first_ms);
+    bind_int(s, q, 8, r->attempts);
+    bind_int(s, q, 9, r->status);
+    bind_int(s, q, 10, r->event_dead);
+    bind_text(s, q, 11, error);
     for (int k = 0; k < ORDER_KEYS; k++)
-        bind_int(q, 12 + k, (int64_t)r->order[k]);
-    return change(s, q, e);
+        bind_int(s, q, 12 + k, (int64_t)r->order[k]);
+    return state_change(s, q, e);
 }
 
 int state_attempt_add(struct state *s, const struct msg_retry *r,
@@ -515,21 +582,21 @@ int state_attempt_add(struct state *s, const struct msg_retry *r,
 {
     sqlite3_stmt *q = use(s, ATTEMPT_ADD);
 
-    bind_key(q, &r->key);
-    bind_int(q, 4, r->attempts);
-    bind_int(q, 5, a->when_ms);
-    bind_int(q, 6, r->status);
-    bind_text(q, 7, a->error);
-    bind_text(q, 8, a->request);
-    bind_text(q, 9, a->response);
-    if (change(s, q, e) != 0)
+    bind_key(s, q, &r->key);
+    bind_int(s, q, 4, r->attempts);
+    bind_int(s, q, 5, a->when_ms);
+    bind_int(s, q, 6, r->status);
+    bind_text(s, q, 7, a->error);
+    bind_text(s, q, 8, a->request);
+    bind_text(s, q, 9, a->response);
+    if (state_change(s, q, e) != 0)
         return -1;
     if (r->attempts <= ATTEMPTS_KEPT)
         return 0;
     q = use(s, ATTEMPT_TRIM);
-    bind_key(q, &r->key);
-    bind_int(q, 4, (int64_t)r->attempts - ATTEMPTS_KEPT);
-    return change(s, q, e);
+    bind_key(s, q, &r->key);
+    bind_int(s, q, 4, (int64_t)r->attempts - ATTEMPTS_KEPT);
+    return state_change(s, q, e);
 }
 
 int state_retry_drop(struct state *s, const struct msg_retry_key *k,
@@ -537,8 +604,8 @@ int state_retry_drop(struct state *s, const struct msg_retry_key *k,
 {
     sqlite3_stmt *q = use(s, RETRY_DROP);
 
-    bind_key(q, k);
-    return change(s, q, e);
+    bind_key(s, q, k);
+    return state_change(s, q, e);
 }
 
 int state_retries(struct state *s, uint32_t lane,
@@ -549,7 +616,7 @@ int state_retries(struct state *s, uint32_t lane,
     sqlite3_stmt *q = use(s, RETRY_ALL);
     int rc;
 
-    bind_int(q, 1, lane);
+    bind_int(s, q, 1, lane);
     while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
         struct msg_retry r = { .key = { lane,
                                         (uint32_t)sqlite3_column_int64(q, 2),
@@ -579,23 +646,23 @@ int state_segment_put(struct state *s, const struct ledger_segment *g,
 {
     sqlite3_stmt *q = use(s, SEGMENT_PUT);
 
-    bind_int(q, 1, (int64_t)g->n);
-    bind_int(q, 2, (int64_t)g->bytes);
-    bind_int(q, 3, (int64_t)g->least);
-    bind_int(q, 4, (int64_t)g->greatest);
-    return change(s, q, e);
+    bind_int(s, q, 1, (int64_t)g->n);
+    bind_int(s, q, 2, (int64_t)g->bytes);
+    bind_int(s, q, 3, (int64_t)g->least);
+    bind_int(s, q, 4, (int64_t)g->greatest);
+    return state_change(s, q, e);
 }
 
 int state_segment_drop(struct state *s, uint64_t n, struct err *e)
 {
     sqlite3_stmt *q = use(s, SEGMENT_DROP);
 
-    bind_int(q, 1, (int64_t)n);
-    if (change(s, q, e) != 0)
+    bind_int(s, q, 1, (int64_t)n);
+    if (state_change(s, q, e) != 0)
         return -1;
     q = use(s, BASE_DROP);
-    bind_int(q, 1, (int64_t)n);
-    return change(s, q, e);
+    bind_int(s, q, 1, (int64_t)n);
+    return state_change(s, q, e);
 }
 
 int state_segments(struct state *s,
@@ -622,13 +689,13 @@ int state_base_put(struct state *s, uint64_t n, uint32_t lane,
 {
     sqlite3_stmt *q = use(s, BASE_PUT);
 
-    bind_int(q, 1, (int64_t)n);
-    bind_int(q, 2, lane);
-    bind_int(q, 3, (int64_t)sums->delivered);
-    bind_int(q, 4, (int64_t)sums->filtered);
-    bind_int(q, 5, (int64_t)sums->dead);
-    bind_int(q, 6, (int64_t)sums->lost);
-    return change(s, q, e);
+    bind_int(s, q, 1, (int64_t)n);
+    bind_int(s, q, 2, lane);
+    bind_int(s, q, 3, (int64_t)sums->delivered);
+    bind_int(s, q, 4, (int64_t)sums->filtered);
+    bind_int(s, q, 5, (int64_t)sums->dead);
+    bind_int(s, q, 6, (int64_t)sums->lost);
+    return state_change(s, q, e);
 }
 
 static int put_range(struct state *s, const struct dead_range *r,
@@ -636,13 +703,13 @@ static int put_range(struct state *s, const struct dead_range *r,
 {
     sqlite3_stmt *q = use(s, RANGE_PUT);
 
-    bind_int(q, 1, r->lane);
-    bind_int(q, 2, (int64_t)r->from);
-    bind_int(q, 3, (int64_t)r->to);
-    bind_int(q, 4, (int64_t)r->count);
-    bind_int(q, 5, r->reason);
-    bind_int(q, 6, r->when_ms);
-    return change(s, q, e);
+    bind_int(s, q, 1, r->lane);
+    bind_int(s, q, 2, (int64_t)r->from);
+    bind_int(s, q, 3, (int64_t)r->to);
+    bind_int(s, q, 4, (int64_t)r->count);
+    bind_int(s, q, 5, r->reason);
+    bind_int(s, q, 6, r->when_ms);
+    return state_change(s, q, e);
 }
 
 static sqlite3_stmt *use_range(struct state *s, enum statement which,
@@ -650,8 +717,8 @@ static sqlite3_stmt *use_range(struct state *s, enum statement which,
 {
     sqlite3_stmt *q = use(s, which);
 
-    bind_int(q, 1, r->lane);
-    bind_int(q, 2, r->reason);
+    bind_int(s, q, 1, r->lane);
+    bind_int(s, q, 2, r->reason);
     return q;
 }
 
@@ -673,8 +740,8 @@ static int join_oldest(struct state *s, const struct dead_range *like,
     if (n < 2)
         return 0;
     q = use_range(s, RANGE_DROP, like);
-    bind_int(q, 3, (int64_t)old[1].from);
-    if (change(s, q, e) != 0)
+    bind_int(s, q, 3, (int64_t)old[1].from);
+    if (state_change(s, q, e) != 0)
         return -1;
     old[0].to = old[1].to > old[0].to ? old[1].to : old[0].to;
     old[0].count += old[1].count;
@@ -704,8 +771,8 @@ int state_ranges(struct state *s, const char *destination, unsigned limit,
     sqlite3_stmt *q = use(s, RANGE_LIST);
     int rc;
 
-    bind_text(q, 1, mf_cstr(destination));
-    bind_int(q, 2, limit);
+    bind_text(s, q, 1, mf_cstr(destination));
+    bind_int(s, q, 2, limit);
     while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
         struct dead_range r = { (uint32_t)sqlite3_column_int64(q, 0),
                                 (uint32_t)sqlite3_column_int64(q, 1),
@@ -725,10 +792,10 @@ int state_retry_mark(struct state *s, uint32_t lane, uint64_t seq, bool dead,
 {
     sqlite3_stmt *q = use(s, RETRY_DEAD);
 
-    bind_int(q, 1, lane);
-    bind_int(q, 2, (int64_t)seq);
-    bind_int(q, 3, dead);
-    return change(s, q, e);
+    bind_int(s, q, 1, lane);
+    bind_int(s, q, 2, (int64_t)seq);
+    bind_int(s, q, 3, dead);
+    return state_change(s, q, e);
 }
 
 int state_token_put(struct state *s, mf_str destination, mf_str origin,
@@ -736,13 +803,13 @@ int state_token_put(struct state *s, mf_str destination, mf_str origin,
 {
     sqlite3_stmt *q = use(s, tokens.len ? TOKEN_PUT : TOKEN_DROP);
 
-    bind_text(q, 1, destination);
+    bind_text(s, q, 1, destination);
     if (tokens.len) {
-        bind_text(q, 2, origin);
-        bind_text(q, 3, tokens);
-        bind_int(q, 4, expires_ms);
+        bind_text(s, q, 2, origin);
+        bind_text(s, q, 3, tokens);
+        bind_int(s, q, 4, expires_ms);
     }
-    return change(s, q, e);
+    return state_change(s, q, e);
 }
 
 int state_tokens(struct state *s,
@@ -765,10 +832,10 @@ int state_pause(struct state *s, const char *destination, bool on,
 {
     sqlite3_stmt *q = use(s, on ? PAUSE_ADD : PAUSE_DROP);
 
-    bind_text(q, 1, mf_cstr(destination));
+    bind_text(s, q, 1, mf_cstr(destination));
     if (on)
-        bind_text(q, 2, mf_cstr(why));
-    return change(s, q, e);
+        bind_text(s, q, 2, mf_cstr(why));
+    return state_change(s, q, e);
 }
 
 bool state_paused(struct state *s, const char *destination, char *why,
@@ -777,7 +844,7 @@ bool state_paused(struct state *s, const char *destination, char *why,
     sqlite3_stmt *q = use(s, PAUSE_FIND);
     bool found;
 
-    bind_text(q, 1, mf_cstr(destination));
+    bind_text(s, q, 1, mf_cstr(destination));
     found = sqlite3_step(q) == SQLITE_ROW;
     snprintf(why, size, "%s",
              found ? (const char *)sqlite3_column_text(q, 0) : "");
@@ -790,11 +857,11 @@ int state_pace_put(struct state *s, const char *destination,
 {
     sqlite3_stmt *q = use(s, PACE_PUT);
 
-    bind_text(q, 1, mf_cstr(destination));
-    sqlite3_bind_double(q, 2, p->tokens);
-    bind_int(q, 3, p->at_ms);
-    bind_int(q, 4, p->out);
-    return change(s, q, e);
+    bind_text(s, q, 1, mf_cstr(destination));
+    redo_double(&s->redo, q, 2, p->tokens);
+    bind_int(s, q, 3, p->at_ms);
+    bind_int(s, q, 4, p->out);
+    return state_change(s, q, e);
 }
 
 bool state_pace(struct state *s, const char *destination,
@@ -803,7 +870,7 @@ bool state_pace(struct state *s, const char *destination,
     sqlite3_stmt *q = use(s, PACE_FIND);
     bool found;
 
-    bind_text(q, 1, mf_cstr(destination));
+    bind_text(s, q, 1, mf_cstr(destination));
     found = sqlite3_step(q) == SQLITE_ROW;
     if (found) {
         p->tokens = sqlite3_column_double(q, 0);

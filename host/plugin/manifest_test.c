@@ -139,9 +139,10 @@ static void test_good(void **state)
     assert_false(m->presets[1].automatic);
     assert_ptr_equal(m->presets[1].mapping.raw, a->default_mapping.raw);
     text = (mf_str){ m->presets[0].mapping.raw, m->presets[0].mapping.len };
-    assert_true(mf_eq(text, MF_STR("{\"__segment_internal_sync_mode\":\"add\","
-                                   "\"email\":{\"@path\": \"$.userId\"},"
-                                   "\"items\":{\"id\": 1}}")));
+    assert_true(mf_eq(text,
+                      MF_STR("{\"__segment_internal_sync_mode\":\"add\","
+                             "\"email\":{\"@path\": \"$.userId\"},"
+                             "\"items\":{\"id\": 1}}")));
     assert_null(manifest_action(m, MF_STR("trac")));
     manifest_free(m);
 }

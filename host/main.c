@@ -25,6 +25,7 @@ static const struct command {
     { "send", "one event from flags or standard input", cmd_send },
     { "pause", "stop delivering to a destination", cmd_pause },
     { "resume", "go on delivering to it", cmd_pause },
+    { "audit", "the proof that no event is unaccounted for", cmd_audit },
     { "plugins", "what is installed; what a plugin asks for", cmd_plugins },
     { "map", "what would be sent, without a network", cmd_map },
     { "test", "the cases of plugins, without a network", cmd_test },

@@ -49,9 +49,9 @@ enum message {
     MSG_CAREFUL,        /* struct msg_careful: events to be tried alone */
     MSG_POISON,         /* struct msg_poison + text: one not to be tried */
     /* from a worker */
-    MSG_LANE_STATE,     /* struct msg_lane_state, then pending */
+    MSG_LANE_STATE,     /* struct msg_lane_state, pending, outcomes */
     MSG_LANE_LEFT,      /* u32 lane: drained, its last state was sent */
-    MSG_RETRY,          /* struct msg_retry + error text: put or replace */
+    MSG_RETRY,          /* struct msg_retry + texts: put or replace */
     MSG_RETRY_DONE,     /* struct msg_retry_key */
     MSG_DEAD,           /* struct msg_dead + texts */
     MSG_DESTINATION,    /* struct msg_destination + name + last error */
@@ -96,7 +96,9 @@ struct msg_lane_state {
     uint32_t lane, pending_count;
     struct journal_pos next;
     struct counters counters;
-    /* struct journal_pos pending[] */
+    uint32_t outcome_bytes, reserved;
+    /* struct journal_pos pending[]; then what ended since the last report, a
+     * stream of ledger.h that begins with P = 0 */
 };
 
 /* A worker died over a batch of events in this range of numbers: which of them
@@ -123,7 +125,8 @@ struct msg_retry {
     uint32_t attempts;
     int32_t status;
     uint32_t event_dead; /* another subscription's part is dead already */
-    uint32_t error_len;  /* text behind the struct */
+    uint32_t error_len, request_len, response_len; /* texts behind it, of
+                            the attempt; the last two not to a worker */
 };
 
 enum dead_reason {
@@ -132,6 +135,7 @@ enum dead_reason {
     DEAD_MAPPING,  /* the mapping or the field's rules refused it */
     DEAD_PLUGIN,   /* the plugin crashed, hung, or broke its contract on it */
     DEAD_GONE,     /* its subscription or its bytes are gone */
+    DEAD_LOST,     /* taken from the lane by retention or damage */
     DEAD_REASONS
 };
 

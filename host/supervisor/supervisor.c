@@ -71,6 +71,14 @@ void supervisor_log_state_error(struct supervisor *s, const struct err *e)
     log_error("%s", e->text);
 }
 
+int supervisor_commit(struct supervisor *s, struct err *e)
+{
+    if (records_flush(s, e) != 0 || state_commit(s->state, e) != 0)
+        return -1;
+    records_committed(s);
+    return 0;
+}
+
 static void on_commit(evutil_socket_t fd, short what, void *arg)
 {
     struct supervisor *s = arg;
@@ -78,12 +86,12 @@ static void on_commit(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (state_commit(s->state, &e) != 0) {
+    if (supervisor_commit(s, &e) != 0) {
         supervisor_log_state_error(s, &e);
         supervisor_state_changed(s);
     } else if (s->commit_failing) {
         s->commit_failing = false;
-        log_info("state.db takes changes");
+        log_info("state.db and the outcome log take changes");
     }
 }
 
@@ -344,6 +352,8 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
     (void)what;
     supervisor_notify("WATCHDOG=1");
     groups_watch(s);
+    records_retain(s);
+    records_watch(s);
     for (struct group *g = s->groups; g; g = g->next)
         if (g->wanted && !g->coming)
             group_settle(g);
@@ -465,9 +475,21 @@ static int open_all(struct supervisor *s, struct err *e)
         return -1;
     snprintf(path, sizeof path, "%s/state.db", dir);
     s->state = state_open(path, e);
-    if (!s->state || lanes_load(s, e) != 0 || tokens_load(s, e) != 0)
+    s->ledger_fd = open_dir(dir, "outcomes", 0750, e);
+    if (!s->state || s->ledger_fd < 0 || lanes_load(s, e) != 0 ||
+        records_load(s, e) != 0 || tokens_load(s, e) != 0)
         return -1;
     return share_head(s, e);
+}
+
+static void close_state(struct supervisor *s)
+{
+    struct err e;
+
+    if (s->ledger && supervisor_commit(s, &e) != 0)
+        log_error("%s; the last events will come again", e.text);
+    state_abandon(s->state);
+    records_free(s);
 }
 
 static void close_all(struct supervisor *s)
@@ -484,10 +506,10 @@ static void close_all(struct supervisor *s)
         free(d->problem);
         free(d);
     }
+    close_state(s);
     lanes_free(s);
     tokens_free(s);
     listen_close(s);
-    state_close(s->state);
     versions_free(s);
     outcomes_free(s);
     store_free(s->store);
@@ -519,6 +541,7 @@ int supervisor_run(const char *config_path, struct config *config)
     s->config_path = xstrdup(config_path);
     s->config = config;
     s->data_fd = s->journal_fd = s->head_fd = s->lock_fd = -1;
+    s->ledger_fd = -1;
     s->started_ms = clock_mono_ms();
     s->base = event_base_new();
     ASSERT(s->base);

@@ -13,6 +13,7 @@
  * groups.c       worker processes and their generations
  * poison.c       events that workers die over
  * lanes.c        cursors and what workers report
+ * records.c      the log of what became of events
  * tokens.c       access tokens, and who may fetch one
  * reload.c       from a configuration to the changes it means
  * status.c       all of it as JSON */
@@ -67,6 +68,12 @@ struct sup_lane {
     struct msg_lane_state state;
     struct journal_pos *pending;         /* state.pending_count of them */
     struct buf waiting; /* reports that go with the next MSG_LANE_STATE */
+    struct ledger_writer outcomes; /* since the last commit */
+    struct ledger_sums logged;     /* the counters as the log has them */
+    struct dead_range range;       /* the last one, as long as it can grow */
+    bool range_grew;
+    int64_t unread_ms; /* when its oldest unread event came; 0: not known */
+    bool near_retention; /* it is about to lose what it has not read */
 };
 
 struct sup_destination {
@@ -151,6 +158,13 @@ struct supervisor {
     char *config_path;
     struct config *config;
     struct state *state;
+    struct ledger_log *ledger;
+    struct ledger_segment *segments; /* of that, oldest first */
+    size_t segment_count, segment_cap;
+    int64_t records_watch_ms; /* monotonic; not before */
+    bool segment_untold; /* it is longer than state.db says */
+    bool segments_gone;  /* rows were dropped: their files go after a commit */
+    int ledger_fd;
     struct plugin_store *store;
     int data_fd, journal_fd, head_fd, lock_fd;
     struct journal_head *head;
@@ -228,6 +242,23 @@ void lanes_message(struct supervisor *s, const struct generation *from,
                    uint32_t type, mf_str text);
 void lanes_free(struct supervisor *s);
 
+/* ---- records.c ---- */
+/* After lanes_load(). */
+int records_load(struct supervisor *s, struct err *e);
+/* Takes over what a worker says of the lane's events. -1: it is no such thing,
+ * or the log cannot be written and too much waits: do not take the report. */
+int records_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
+                  struct err *e);
+/* Makes the log durable and tells state.db its end. Nothing of state.db may be
+ * committed without. */
+int records_flush(struct supervisor *s, struct err *e);
+void records_committed(struct supervisor *s);
+/* Drops what the journal has no event of any more. */
+void records_retain(struct supervisor *s);
+/* Looks which lanes are about to lose events; about every ten seconds. */
+void records_watch(struct supervisor *s);
+void records_free(struct supervisor *s);
+
 /* ---- tokens.c ---- */
 int tokens_load(struct supervisor *s, struct err *e);
 /* MSG_TOKEN_ASK or MSG_TOKEN_PUT of a worker. */
@@ -285,6 +316,8 @@ void status_answer(struct supervisor *s, mf_str question, struct buf *to);
 
 /* ---- supervisor.c ---- */
 void supervisor_state_changed(struct supervisor *s);
+/* The one way to commit: the outcome log first. */
+int supervisor_commit(struct supervisor *s, struct err *e);
 void supervisor_log_state_error(struct supervisor *s, const struct err *e);
 void supervisor_notify(const char *format, ...)
     __attribute__((format(printf, 1, 2)));

@@ -647,6 +647,18 @@ class Box:
         d.update(more)
         return d
 
+    def audit(self, wanted=0, data=None):
+        """The report of `manifold audit`, beside a running host or without
+        one; its exit status must be `wanted`."""
+        where = ['--data', data] if data else ['-c', self.config_path]
+        p = subprocess.run([self.manifold, 'audit', '--json'] + where,
+                           capture_output=True, text=True,
+                           env=self.environment())
+        check(p.returncode == wanted and p.stdout,
+              'the audit ends with %d, and says: %s%s' %
+              (p.returncode, p.stdout[:2000], p.stderr))
+        return json.loads(p.stdout)
+
     def host(self):
         h = Host(self)
         self.hosts.append(h)

@@ -12,7 +12,6 @@
 #include <manifold/kit.h>
 
 #define OBJECTS_MAX 75 /* in one request to /users/track */
-#define ITEMS_MAX   50 /* in one request to a catalog */
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 

@@ -16,8 +16,8 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 enum {
-    EXTERNAL_ID, BRAZE_ID, EMAIL, PHONE, ALIAS, ALIAS_NAME, ALIAS_LABEL, NAME,
-    TIME, PROPERTIES, EXISTING_ONLY, CUSTOM, PRODUCTS, PRODUCT, CART_CHANGE,
+    EXTERNAL_ID, BRAZE_ID, EMAIL, PHONE, ALIAS_NAME, ALIAS_LABEL, NAME, TIME,
+    PROPERTIES, EXISTING_ONLY, CUSTOM, PRODUCTS, PRODUCT, CART_CHANGE,
     TOTAL, FIRST_PRIORITY, SECOND_PRIORITY, EMAIL_TO_IDENTIFY, MERGE,
     RECIPIENTS, BROADCAST, ITEM, ITEM_ID, NEW_NAME, NEW_LABEL
 };
@@ -26,7 +26,6 @@ static const char *const paths[] = {
     [BRAZE_ID] = "braze_id",
     [EMAIL] = "email",
     [PHONE] = "phone",
-    [ALIAS] = "user_alias",
     [ALIAS_NAME] = "user_alias.alias_name",
     [ALIAS_LABEL] = "user_alias.alias_label",
     [NAME] = "name",
@@ -58,8 +57,13 @@ struct braze_action {
     mf_action base;
     const char *modes[2]; /* the sync modes it has; none: it heeds none */
     /* Of the actions that go to /users/track: */
-    const char *array; /* of the request's body */
+    const char *array;  /* of the request's body */
     uint32_t existing;
+    uint32_t last_name; /* EXTERNAL_ID up to this field name the user */
+    /* What keeps an event from being sent, if anything but that; and how many
+     * objects it will be, 1 unless this says. Optional. */
+    int32_t (*check)(mf_call *, const mf_event *, uint32_t *objects,
+                     mf_str *why);
     void (*write)(mf_call *, kit_records *, const mf_event *, uint32_t i);
 };
 
@@ -109,15 +113,21 @@ static void put_alias(mf_call *c, mf_writer *w, const mf_event *e)
     mf_w_end(w);
 }
 
-/* A date as Braze writes it; what is no date stays as it is. */
-static void put_time(mf_call *c, mf_writer *w, const char *key, mf_val time)
+/* A time as Braze writes it, or the day alone; what is no time stays. */
+static void put_time(mf_call *c, mf_writer *w, const char *key, mf_val time,
+                     int day)
 {
     int64_t ms = mf_given(time) ? mf_time(c, time, INT64_MIN) : INT64_MIN;
+    mf_str text;
 
-    if (ms == INT64_MIN)
+    if (ms == INT64_MIN) {
         mf_w_val(w, key, time);
-    else
-        mf_w_str(w, key, mf_iso(c, ms));
+        return;
+    }
+    text = mf_iso(c, ms);
+    if (day)
+        text.len = kit_find(text, MF_STR("T"));
+    mf_w_str(w, key, text);
 }
 
 static void put_existing_only(mf_call *c, mf_writer *w, const mf_event *e)
@@ -133,21 +143,22 @@ static void put_existing_only(mf_call *c, mf_writer *w, const mf_event *e)
         mf_w_bool(w, paths[EXISTING_ONLY], 1);
 }
 
-static void put_user(mf_call *c, mf_writer *w, const mf_event *e)
-{
-    for (uint32_t k = EXTERNAL_ID; k <= PHONE; k++)
-        mf_w_val(w, paths[k], mf_field(e, k));
-    put_alias(c, w, e);
-}
-
 /* The beginning of an event or a purchase. */
 static void start_object(mf_call *c, mf_writer *w, const mf_event *e)
 {
     mf_w_object(w, NULL);
-    put_user(c, w, e);
+    for (uint32_t k = EXTERNAL_ID; k <= PHONE; k++)
+        mf_w_val(w, paths[k], mf_field(e, k));
+    put_alias(c, w, e);
     mf_w_val(w, "app_id", kit_setting(c, "app_id"));
-    put_time(c, w, "time", mf_field(e, TIME));
+    put_time(c, w, "time", mf_field(e, TIME), 0);
     put_existing_only(c, w, e);
+}
+
+static int32_t refuse(mf_str *why, int32_t status, mf_str message)
+{
+    *why = message;
+    return status;
 }
 
 /* ---- events ---- */
@@ -164,11 +175,36 @@ static void write_event(mf_call *c, kit_records *at, const mf_event *e,
 
 /* ---- purchases: one for each product ---- */
 
+static uint32_t product_count(mf_call *c, const mf_event *e)
+{
+    mf_iter it = { { 0 } };
+    uint32_t count = 0;
+    mf_val product;
+    mf_str index;
+
+    while (mf_next(c, mf_field(e, PRODUCTS), &it, &index, &product))
+        count++;
+    return count;
+}
+
+static int32_t check_order(mf_call *c, const mf_event *e, uint32_t *objects,
+                           mf_str *why)
+{
+    *objects = product_count(c, e);
+    if (!*objects)
+        return refuse(why, MF_INVALID, MF_STR("the order has no products"));
+    if (*objects > OBJECTS_MAX)
+        return refuse(why, 413,
+                      MF_STR("Braze takes 75 purchases at once, and the order "
+                             "has more"));
+    return MF_OK;
+}
+
 static void write_purchases(mf_call *c, kit_records *at, const mf_event *e,
                             uint32_t i)
 {
-    static const char *const own[] = { "product_id", "currency", "price",
-                                       "quantity" };
+    static const char *const own[] = { "product_id", "price", "quantity",
+                                       "currency" };
     static const char *const not_of_order[] = { "products" };
     mf_val order = mf_field(e, PROPERTIES), product, currency;
     mf_iter it = { { 0 } };
@@ -177,9 +213,8 @@ static void write_purchases(mf_call *c, kit_records *at, const mf_event *e,
     while (mf_next(c, mf_field(e, PRODUCTS), &it, &index, &product)) {
         kit_record(at, i);
         start_object(c, at->w, e);
-        for (size_t k = 0; k < COUNT(own); k++)
-            if (k != 1)
-                mf_w_val(at->w, own[k], mf_get(c, product, own[k]));
+        for (size_t k = 0; k < 3; k++)
+            mf_w_val(at->w, own[k], mf_get(c, product, own[k]));
         currency = mf_get(c, product, "currency");
         mf_w_str(at->w, "currency", mf_given(currency) ? mf_text(c, currency)
                                                        : MF_STR("USD"));
@@ -197,8 +232,8 @@ static void write_purchases(mf_call *c, kit_records *at, const mf_event *e,
  * out, so that a field that is mapped to nothing stays so. */
 enum {
     P_ALIAS, P_CUSTOM, P_BATCH, P_BATCH_SIZE, P_EXISTING, /* not copied */
-    P_FIRST_SESSION, P_LAST_SESSION, P_SPAM,              /* dates */
-    P_BIRTH, P_GENDER, P_GROUPS, P_LOCATION, P_COPIED
+    P_FIRST_SESSION, P_LAST_SESSION, P_SPAM, P_BIRTH,     /* times */
+    P_GENDER, P_GROUPS, P_LOCATION, P_COPIED
 };
 static const char *const profile[] = {
     [P_ALIAS] = "user_alias",
@@ -237,21 +272,6 @@ static const char *const profile[] = {
     "avatar",
 };
 
-/* "2026-03-04" */
-static void put_day(mf_call *c, mf_writer *w, const char *key, mf_val time)
-{
-    int64_t ms = mf_given(time) ? mf_time(c, time, INT64_MIN) : INT64_MIN;
-    mf_str day;
-
-    if (ms == INT64_MIN) {
-        mf_w_val(w, key, time);
-        return;
-    }
-    day = mf_iso(c, ms);
-    day.len = kit_find(day, MF_STR("T"));
-    mf_w_str(w, key, day);
-}
-
 /* Braze's letter for a word, in whatever case; other words stay. */
 static void put_gender(mf_call *c, mf_writer *w, mf_val gender)
 {
@@ -281,10 +301,8 @@ static void put_attribute(mf_call *c, mf_writer *w, mf_str key, mf_val v)
     if (k <= P_EXISTING ||
         ((k == P_GROUPS || k == P_LOCATION) && v.len == 2)) /* [] or {} */
         return;
-    if (k <= P_SPAM) {
-        put_time(c, w, profile[k], v);
-    } else if (k == P_BIRTH) {
-        put_day(c, w, profile[k], v);
+    if (k <= P_BIRTH) {
+        put_time(c, w, profile[k], v, k == P_BIRTH);
     } else if (k == P_GENDER) {
         put_gender(c, w, v);
     } else {
@@ -349,6 +367,20 @@ static uint32_t shop_event(mf_call *c, const mf_event *e)
                            COUNT(shop_events));
 }
 
+static int32_t check_cart(mf_call *c, const mf_event *e, uint32_t *objects,
+                          mf_str *why)
+{
+    mf_str change = mf_text(c, mf_field(e, CART_CHANGE));
+
+    (void)objects;
+    if (shop_event(c, e) == CART && !mf_given(mf_field(e, TOTAL)) &&
+        !mf_eq(change, MF_STR("add")) && !mf_eq(change, MF_STR("remove")))
+        return refuse(why, MF_INVALID,
+                      MF_STR("a cart needs its total_value, unless a product "
+                             "is added or removed"));
+    return MF_OK;
+}
+
 /* A product of a list; what Braze has no name for is its metadata. */
 static void write_product(mf_call *c, mf_writer *w, mf_val product)
 {
@@ -410,57 +442,20 @@ static void write_shop_event(mf_call *c, kit_records *at, const mf_event *e,
 
 /* ---- /users/track ---- */
 
-static uint32_t product_count(mf_call *c, const mf_event *e)
-{
-    mf_iter it = { { 0 } };
-    uint32_t count = 0;
-    mf_val product;
-    mf_str index;
-
-    while (mf_next(c, mf_field(e, PRODUCTS), &it, &index, &product))
-        count++;
-    return count;
-}
-
-static int32_t refuse(mf_str *why, int32_t status, mf_str message)
-{
-    *why = message;
-    return status;
-}
-
-/* What keeps an event from being sent, MF_OK if nothing does; and how many
- * objects it will be. */
 static int32_t check_object(mf_call *c, const mf_event *e, uint32_t *objects,
                             mf_str *why)
 {
     const struct braze_action *a = action_of(c);
-    mf_str change = mf_text(c, mf_field(e, CART_CHANGE));
     int named = has_alias(c, e);
 
-    for (uint32_t k = EXTERNAL_ID; k <= PHONE && !named; k++)
-        named = (k != PHONE || a->write == write_shop_event) &&
-                mf_truthy(c, mf_field(e, k));
+    for (uint32_t k = EXTERNAL_ID; k <= a->last_name && !named; k++)
+        named = mf_truthy(c, mf_field(e, k));
     if (!named)
         return refuse(why, MF_INVALID,
                       MF_STR("no external_id, user_alias, braze_id or email "
                              "says whose it is"));
-    if (a->write == write_shop_event && shop_event(c, e) == CART &&
-        !mf_given(mf_field(e, TOTAL)) && !mf_eq(change, MF_STR("add")) &&
-        !mf_eq(change, MF_STR("remove")))
-        return refuse(why, MF_INVALID,
-                      MF_STR("a cart needs its total_value, unless a product "
-                             "is added or removed"));
     *objects = 1;
-    if (a->write != write_purchases)
-        return MF_OK;
-    *objects = product_count(c, e);
-    if (!*objects)
-        return refuse(why, MF_INVALID, MF_STR("the order has no products"));
-    if (*objects > OBJECTS_MAX)
-        return refuse(why, 413,
-                      MF_STR("Braze takes 75 purchases at once, and the order "
-                             "has more"));
-    return MF_OK;
+    return a->check ? a->check(c, e, objects, why) : MF_OK;
 }
 
 static kit_records *start_request(mf_call *c)
@@ -516,7 +511,7 @@ static int32_t track(const void *self, mf_call *c,
 /* As in a batch, but that an order without products is passed over. */
 static int32_t track_one(const void *self, mf_call *c, const mf_event *e)
 {
-    if (action_of(c)->write == write_purchases && !product_count(c, e))
+    if (action_of(c)->check == check_order && !product_count(c, e))
         return MF_SKIP;
     return track(self, c, &e, 1);
 }
@@ -739,12 +734,15 @@ static int32_t catalog_items(const void *self, mf_call *c,
                              const mf_event *const *events, uint32_t n)
 {
     static const char *const id[] = { "id" };
+    mf_str *ids = mf_alloc(c, (n + 1) * sizeof *ids);
     mf_request *r = send_items(c, MF_STR(""));
+    size_t count = 0;
     mf_writer *w;
 
     (void)self;
     if (!r)
         return MF_OK;
+    mf_tag(r, 0, ids);
     w = mf_json_body(r);
     mf_w_object(w, NULL);
     mf_w_array(w, "items");
@@ -756,6 +754,7 @@ static int32_t catalog_items(const void *self, mf_call *c,
             continue;
         }
         mf_covers(r, i);
+        ids[count++] = mf_text(c, mf_field(events[i], ITEM_ID));
         mf_w_object(w, NULL);
         kit_w_others(c, w, mf_field(events[i], ITEM), id, 1, KIT_ABSENT);
         mf_w_val(w, "id", mf_field(events[i], ITEM_ID));
@@ -766,16 +765,62 @@ static int32_t catalog_items(const void *self, mf_call *c,
     return MF_OK;
 }
 
+/* Whether errors name the item; then why. */
+static int blamed(mf_call *c, mf_val errors, mf_str id, mf_str *why)
+{
+    mf_iter it = { { 0 } };
+    mf_val error, value;
+    mf_str index;
+
+    while (mf_next(c, errors, &it, &index, &error)) {
+        mf_iter values = { { 0 } };
+
+        *why = mf_text(c, mf_get(c, error, "message"));
+        while (mf_next(c, mf_get(c, error, "parameter_values"), &values,
+                       &index, &value))
+            if (mf_eq(id, mf_text(c, value)))
+                return 1;
+    }
+    return 0;
+}
+
+/* A batch that is refused for some of its items goes again without them. */
+static int32_t refuse_items(mf_call *c, const mf_request *r, int32_t status,
+                            mf_val errors)
+{
+    mf_str why, *ids;
+    int some = 0;
+    void *state;
+
+    mf_step(r, &state);
+    ids = state;
+    for (uint32_t k = 0; ids && mf_covered(r, k) != MF_ALL; k++)
+        if (blamed(c, errors, ids[k], &why)) {
+            mf_result(c, mf_covered(r, k), status, why);
+            some = 1;
+        }
+    if (!some)
+        return kit_refuse(c, r, status,
+                          mf_text(c, mf_get(c, errors, "[0].message")));
+    for (uint32_t k = 0; mf_covered(r, k) != MF_ALL; k++)
+        mf_result(c, mf_covered(r, k), MF_RETRY,
+                  MF_STR("refused for another item of the batch"));
+    return MF_RETRY;
+}
+
 /* A catalog that is not there is Not Found, whatever the status was. */
 static int32_t judge_catalog(const void *self, mf_call *c, const mf_request *r,
                              const mf_response *a)
 {
-    mf_str id = mf_text(c, mf_get(c, mf_answer_json(a), "errors[0].id"));
+    mf_val errors = mf_get(c, mf_answer_json(a), "errors");
+    mf_str id = mf_text(c, mf_get(c, errors, "[0].id"));
 
     (void)self;
-    if (mf_status(a) != 400 || !mf_eq(id, MF_STR("catalog-not-found")))
+    if (mf_status(a) / 100 != 4 || errors.type != MF_ARRAY)
         return MF_OK;
-    return kit_refuse(c, r, 404, MF_STR("Braze has no such catalog"));
+    if (mf_eq(id, MF_STR("catalog-not-found")))
+        return kit_refuse(c, r, 404, MF_STR("Braze has no such catalog"));
+    return refuse_items(c, r, mf_status(a), errors);
 }
 
 /* ---- */
@@ -783,27 +828,30 @@ static int32_t judge_catalog(const void *self, mf_call *c, const mf_request *r,
 #define BASE(SLUG, ...)                                                        \
     .base = { .slug = SLUG, .paths = paths, .path_count = COUNT(paths),        \
               __VA_ARGS__ }
-#define TRACK(SLUG, ARRAY, WRITE, EXISTING, MODE, OTHER_MODE)                  \
+#define TRACK(SLUG, ARRAY, WRITE, CHECK, LAST, EXISTING, MODE, OTHER_MODE)     \
     { BASE(SLUG, .perform = track_one, .perform_batch = track,                 \
            .judge = judge),                                                    \
-      .array = ARRAY, .write = WRITE, .existing = EXISTING,                    \
-      .modes = { MODE, OTHER_MODE } }
+      .array = ARRAY, .write = WRITE, .check = CHECK, .last_name = LAST,       \
+      .existing = EXISTING, .modes = { MODE, OTHER_MODE } }
+#define USER(SLUG, ...)                                                        \
+    TRACK(SLUG, "attributes", write_attributes, NULL, EMAIL, __VA_ARGS__)
+#define EVENT(SLUG, ...)                                                       \
+    TRACK(SLUG, "events", write_event, NULL, EMAIL, __VA_ARGS__)
+#define ORDER(SLUG, ...)                                                       \
+    TRACK(SLUG, "purchases", write_purchases, check_order, EMAIL, __VA_ARGS__)
+#define SHOP(SLUG)                                                             \
+    TRACK(SLUG, "events", write_shop_event, check_cart, PHONE,                 \
+          ALIAS_SAYS_TOO, "add", "update")
 
 static const struct braze_action actions[] = {
-    TRACK("updateUserProfile", "attributes", write_attributes, FIELD_SAYS,
-          NULL, NULL),
-    TRACK("updateUserProfile2", "attributes", write_attributes, MODE_SAYS,
-          "update", NULL),
-    TRACK("trackEvent", "events", write_event, FIELD_SAYS, NULL, NULL),
-    TRACK("trackEvent2", "events", write_event, MODE_SAYS, "add", "update"),
-    TRACK("trackPurchase", "purchases", write_purchases, FIELD_SAYS, NULL,
-          NULL),
-    TRACK("trackPurchase2", "purchases", write_purchases, MODE_SAYS, "add",
-          "update"),
-    TRACK("ecommerce", "events", write_shop_event, ALIAS_SAYS_TOO, "add",
-          "update"),
-    TRACK("ecommerceSingleProduct", "events", write_shop_event, ALIAS_SAYS_TOO,
-          "add", "update"),
+    USER("updateUserProfile", FIELD_SAYS, NULL, NULL),
+    USER("updateUserProfile2", MODE_SAYS, "update", NULL),
+    EVENT("trackEvent", FIELD_SAYS, NULL, NULL),
+    EVENT("trackEvent2", MODE_SAYS, "add", "update"),
+    ORDER("trackPurchase", FIELD_SAYS, NULL, NULL),
+    ORDER("trackPurchase2", MODE_SAYS, "add", "update"),
+    SHOP("ecommerce"),
+    SHOP("ecommerceSingleProduct"),
     { BASE("createAlias2", .perform = create_alias), .modes = { "add" } },
     { BASE("identifyUser2", .perform = identify, .judge = judge),
       .modes = { "add", "upsert" } },

@@ -78,11 +78,16 @@ static mf_request *send_to(mf_call *c, const char *method, mf_str path)
                    MF_JOIN(c, kit_setting_text(c, "endpoint"), path));
 }
 
+static mf_str sync_mode(mf_call *c)
+{
+    return mf_text(c, kit_sync_mode(c));
+}
+
 /* What is wrong with the mapping's sync mode, or "". */
 static mf_str mode_fault(mf_call *c)
 {
     const struct braze_action *a = action_of(c);
-    mf_str mode = kit_sync_mode(c);
+    mf_str mode = sync_mode(c);
 
     if (!a->modes[0] || (a->existing == ALIAS_SAYS_TOO && !mode.len))
         return MF_STR("");
@@ -133,7 +138,7 @@ static void put_time(mf_call *c, mf_writer *w, const char *key, mf_val time,
 static void put_existing_only(mf_call *c, mf_writer *w, const mf_event *e)
 {
     uint32_t existing = action_of(c)->existing;
-    int update = mf_eq(kit_sync_mode(c), MF_STR("update"));
+    int update = mf_eq(sync_mode(c), MF_STR("update"));
 
     if (existing == FIELD_SAYS)
         mf_w_val(w, paths[EXISTING_ONLY], mf_field(e, EXISTING_ONLY));
@@ -691,7 +696,7 @@ static mf_request *send_items(mf_call *c, mf_str item_id)
         mf_result(c, MF_ALL, MF_INVALID, fault);
         return NULL;
     }
-    return send_to(c, mf_eq(kit_sync_mode(c), MF_STR("delete")) ? "DELETE"
+    return send_to(c, mf_eq(sync_mode(c), MF_STR("delete")) ? "DELETE"
                                                                 : "PUT",
                    MF_JOIN(c, MF_STR("/catalogs/"),
                            mf_encode(c, MF_PERCENT, catalog),
@@ -722,7 +727,7 @@ static mf_str item_fault(mf_call *c, const mf_event *const *events, uint32_t i)
     mf_val item = mf_field(events[i], ITEM);
     mf_str id = mf_text(c, mf_field(events[i], ITEM_ID));
 
-    if (item.len <= 2 && !mf_eq(kit_sync_mode(c), MF_STR("delete")))
+    if (item.len <= 2 && !mf_eq(sync_mode(c), MF_STR("delete")))
         return MF_STR("the item has no values");
     for (uint32_t k = 0; k < i; k++)
         if (mf_eq(id, mf_text(c, mf_field(events[k], ITEM_ID))))

@@ -25,18 +25,18 @@ static inline mf_str kit_setting_text(mf_call *c, const char *key)
     return mf_text(c, kit_setting(c, key));
 }
 
+/* "add", "update", "upsert", "delete" or "mirror", where the mapping has a
+ * sync mode; MF_ABSENT if not. */
+static inline mf_val kit_sync_mode(const mf_call *c)
+{
+    return mf_get(c, mf_meta(c, MF_META_MAPPING),
+                  "__segment_internal_sync_mode");
+}
+
 /* True if the host was told to turn this feature on. */
 static inline uint32_t kit_feature(const mf_call *c, const char *name)
 {
     return mf_truthy(c, mf_get(c, mf_meta(c, MF_META_FEATURES), name));
-}
-
-/* How the mapping is to sync: "add", "update", "upsert", "delete", "mirror",
- * or "" if it does not say. */
-static inline mf_str kit_sync_mode(mf_call *c)
-{
-    return mf_text(c, mf_get(c, mf_meta(c, MF_META_MAPPING),
-                             "__segment_internal_sync_mode"));
 }
 
 /* The JSON text of a value as it stands; "" if it is absent. */

@@ -78,16 +78,11 @@ static mf_request *send_to(mf_call *c, const char *method, mf_str path)
                    MF_JOIN(c, kit_setting_text(c, "endpoint"), path));
 }
 
-static mf_str sync_mode(mf_call *c)
-{
-    return mf_text(c, kit_sync_mode(c));
-}
-
 /* What is wrong with the mapping's sync mode, or "". */
 static mf_str mode_fault(mf_call *c)
 {
     const struct braze_action *a = action_of(c);
-    mf_str mode = sync_mode(c);
+    mf_str mode = kit_sync_mode(c);
 
     if (!a->modes[0] || (a->existing == ALIAS_SAYS_TOO && !mode.len))
         return MF_STR("");
@@ -138,7 +133,7 @@ static void put_time(mf_call *c, mf_writer *w, const char *key, mf_val time,
 static void put_existing_only(mf_call *c, mf_writer *w, const mf_event *e)
 {
     uint32_t existing = action_of(c)->existing;
-    int update = mf_eq(sync_mode(c), MF_STR("update"));
+    int update = mf_eq(kit_sync_mode(c), MF_STR("update"));
 
     if (existing == FIELD_SAYS)
         mf_w_val(w, paths[EXISTING_ONLY], mf_field(e, EXISTING_ONLY));
@@ -180,22 +175,10 @@ static void write_event(mf_call *c, kit_records *at, const mf_event *e,
 
 /* ---- purchases: one for each product ---- */
 
-static uint32_t product_count(mf_call *c, const mf_event *e)
-{
-    mf_iter it = { { 0 } };
-    uint32_t count = 0;
-    mf_val product;
-    mf_str index;
-
-    while (mf_next(c, mf_field(e, PRODUCTS), &it, &index, &product))
-        count++;
-    return count;
-}
-
 static int32_t check_order(mf_call *c, const mf_event *e, uint32_t *objects,
                            mf_str *why)
 {
-    *objects = product_count(c, e);
+    *objects = kit_count(c, mf_field(e, PRODUCTS));
     if (!*objects)
         return refuse(why, MF_INVALID, MF_STR("the order has no products"));
     if (*objects > OBJECTS_MAX)
@@ -516,7 +499,8 @@ static int32_t track(const void *self, mf_call *c,
 /* As in a batch, but that an order without products is passed over. */
 static int32_t track_one(const void *self, mf_call *c, const mf_event *e)
 {
-    if (action_of(c)->check == check_order && !product_count(c, e))
+    if (action_of(c)->check == check_order &&
+        !kit_count(c, mf_field(e, PRODUCTS)))
         return MF_SKIP;
     return track(self, c, &e, 1);
 }
@@ -696,7 +680,7 @@ static mf_request *send_items(mf_call *c, mf_str item_id)
         mf_result(c, MF_ALL, MF_INVALID, fault);
         return NULL;
     }
-    return send_to(c, mf_eq(sync_mode(c), MF_STR("delete")) ? "DELETE"
+    return send_to(c, mf_eq(kit_sync_mode(c), MF_STR("delete")) ? "DELETE"
                                                                 : "PUT",
                    MF_JOIN(c, MF_STR("/catalogs/"),
                            mf_encode(c, MF_PERCENT, catalog),
@@ -727,7 +711,7 @@ static mf_str item_fault(mf_call *c, const mf_event *const *events, uint32_t i)
     mf_val item = mf_field(events[i], ITEM);
     mf_str id = mf_text(c, mf_field(events[i], ITEM_ID));
 
-    if (item.len <= 2 && !mf_eq(sync_mode(c), MF_STR("delete")))
+    if (item.len <= 2 && !mf_eq(kit_sync_mode(c), MF_STR("delete")))
         return MF_STR("the item has no values");
     for (uint32_t k = 0; k < i; k++)
         if (mf_eq(id, mf_text(c, mf_field(events[k], ITEM_ID))))
@@ -807,10 +791,8 @@ static int32_t refuse_items(mf_call *c, const mf_request *r, int32_t status,
     if (!some)
         return kit_refuse(c, r, status,
                           mf_text(c, mf_get(c, errors, "[0].message")));
-    for (uint32_t k = 0; mf_covered(r, k) != MF_ALL; k++)
-        mf_result(c, mf_covered(r, k), MF_RETRY,
-                  MF_STR("refused for another item of the batch"));
-    return MF_RETRY;
+    return kit_settle(c, r, MF_RETRY,
+                      MF_STR("refused for another item of the batch"));
 }
 
 /* A catalog that is not there is Not Found, whatever the status was. */

@@ -588,8 +588,8 @@ static int32_t opened(mf_call *c, struct job *j, const mf_request *r,
     mf_str id = mf_text(c, mf_get(c, answer, "id"));
 
     if (!id.len)
-        return sf_settle(c, r, 500, MF_STR("the job that was opened has no "
-                                           "id"));
+        return kit_settle(c, r, 500, MF_STR("the job that was opened has no "
+                                            "id"));
     j->url = MF_JOIN(c, j->url, MF_STR("/"), mf_encode(c, MF_PERCENT, id));
     upload(c, j);
     return MF_CONTINUE;
@@ -680,7 +680,7 @@ int32_t bulk_judge(mf_call *c, const mf_request *r, const mf_response *a)
     case STEP_WAIT:
         return ok ? waited(c, j, mf_answer_json(a)) : again(c, j, step);
     case STEP_ABORT:
-        return sf_settle(c, r, j->status, j->why);
+        return kit_settle(c, r, j->status, j->why);
     default:
         return ok ? read_result(c, j, step, a) : again(c, j, step);
     }

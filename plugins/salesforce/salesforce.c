@@ -82,7 +82,7 @@ int sf_is_name(mf_str s)
 
 static enum operation operation_of(mf_call *c, const mf_event *e, int sync)
 {
-    mf_str said = mf_text(c, sync ? kit_sync_mode(c) : mf_field(e, OPERATION));
+    mf_str said = sync ? kit_sync_mode(c) : mf_text(c, mf_field(e, OPERATION));
     size_t op;
 
     if (sync && mf_eq(said, MF_STR("add")))
@@ -237,16 +237,6 @@ static mf_str field_name(mf_call *c, mf_str s)
     return (mf_str){ out, n };
 }
 
-static size_t count(mf_call *c, mf_val object)
-{
-    mf_iter it = { { 0 } };
-    size_t n = 0;
-
-    while (mf_next(c, object, &it, NULL, NULL))
-        n++;
-    return n;
-}
-
 /* The query for a record whose fields have the values of the traits, or one
  * of them; "" where there is none. An empty value finds nothing: to Salesforce
  * it would be any record that has none. */
@@ -254,7 +244,7 @@ static mf_str query_for(mf_call *c, const mf_event *e, mf_str object)
 {
     int all = mf_eq(mf_text(c, mf_field(e, MATCHER)), MF_STR("AND"));
     mf_val traits = mf_field(e, TRAITS), value;
-    mf_str *part = mf_alloc(c, (4 * count(c, traits) + 3) * sizeof *part);
+    mf_str *part = mf_alloc(c, (4 * kit_count(c, traits) + 3) * sizeof *part);
     mf_iter it = { { 0 } };
     size_t n = 0;
     mf_str name;
@@ -333,7 +323,7 @@ static int32_t perform(const void *self, mf_call *c, const mf_event *e)
         send_record(sf, c, e, o, MF_STR(""), MF_STR(""));
         return MF_OK;
     }
-    if (traits.type != MF_OBJECT || count(c, traits) == 0)
+    if (traits.type != MF_OBJECT || kit_count(c, traits) == 0)
         return by_id(sf, c, e, o);
     if (o.op == OP_UPSERT || !mf_truthy(c, id))
         return search(sf, c, e, o);
@@ -371,15 +361,6 @@ int32_t sf_verdict(mf_call *c, const mf_response *a, mf_str *why)
     return mf_status(a) ? mf_status(a) : MF_RETRY;
 }
 
-int32_t sf_settle(mf_call *c, const mf_request *r, int32_t status, mf_str why)
-{
-    uint32_t event;
-
-    for (uint32_t k = 0; (event = mf_covered(r, k)) != MF_ALL; k++)
-        mf_result(c, event, status, why);
-    return status;
-}
-
 int32_t sf_failed(mf_call *c, const mf_request *r, const mf_response *a)
 {
     mf_str why;
@@ -387,7 +368,7 @@ int32_t sf_failed(mf_call *c, const mf_request *r, const mf_response *a)
 
     return verdict == mf_status(a) || !mf_status(a)
                ? MF_OK
-               : sf_settle(c, r, verdict, why);
+               : kit_settle(c, r, verdict, why);
 }
 
 /* The record that was looked for, or that there is none. */
@@ -404,13 +385,13 @@ static int32_t found(const struct sf *sf, mf_call *c, const mf_request *r,
         return MF_CONTINUE;
     }
     if (n == 0)
-        return sf_settle(c, r, 404, MF_STR("no record has these traits"));
+        return kit_settle(c, r, 404, MF_STR("no record has these traits"));
     if (n > 1)
-        return sf_settle(c, r, 300,
-                         MF_STR("several records have these traits"));
+        return kit_settle(c, r, 300,
+                          MF_STR("several records have these traits"));
     if (n < 0 || !id.len)
-        return sf_settle(c, r, MF_INVALID,
-                         MF_STR("the answer to the query has no record"));
+        return kit_settle(c, r, MF_INVALID,
+                          MF_STR("the answer to the query has no record"));
     send_record(sf, c, s->event, s->order, segment(c, id), MF_STR(""));
     return MF_CONTINUE;
 }
@@ -495,7 +476,7 @@ static int32_t judge_refresh(const void *self, mf_call *c, const mf_request *r,
     if (mf_status(a) != 400 ||
         !kit_has(why, MF_STR("already being processed")))
         return MF_OK;
-    return sf_settle(c, r, 500, why);
+    return kit_settle(c, r, 500, why);
 }
 
 #define ACTION(SLUG, OBJECT_NAME, SYNC, ...)                                   \

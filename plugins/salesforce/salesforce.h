@@ -59,8 +59,6 @@ int sf_is_name(mf_str s);
 int32_t sf_verdict(mf_call *c, const mf_response *a, mf_str *why);
 /* The same of one record's error: "CODE:text". */
 int32_t sf_class(mf_str error);
-/* Gives all events of the request that result, and returns it. */
-int32_t sf_settle(mf_call *c, const mf_request *r, int32_t status, mf_str why);
 /* Judges an answer that is no success: MF_OK where its status says it all. */
 int32_t sf_failed(mf_call *c, const mf_request *r, const mf_response *a);
 

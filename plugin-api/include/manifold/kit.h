@@ -25,18 +25,18 @@ static inline mf_str kit_setting_text(mf_call *c, const char *key)
     return mf_text(c, kit_setting(c, key));
 }
 
-/* "add", "update", "upsert", "delete" or "mirror", where the mapping has a
- * sync mode; MF_ABSENT if not. */
-static inline mf_val kit_sync_mode(const mf_call *c)
-{
-    return mf_get(c, mf_meta(c, MF_META_MAPPING),
-                  "__segment_internal_sync_mode");
-}
-
 /* True if the host was told to turn this feature on. */
 static inline uint32_t kit_feature(const mf_call *c, const char *name)
 {
     return mf_truthy(c, mf_get(c, mf_meta(c, MF_META_FEATURES), name));
+}
+
+/* How the mapping is to sync: "add", "update", "upsert", "delete", "mirror",
+ * or "" if it does not say. */
+static inline mf_str kit_sync_mode(mf_call *c)
+{
+    return mf_text(c, mf_get(c, mf_meta(c, MF_META_MAPPING),
+                             "__segment_internal_sync_mode"));
 }
 
 /* The JSON text of a value as it stands; "" if it is absent. */
@@ -91,6 +91,17 @@ static inline int kit_has(mf_str s, mf_str what)
     return kit_find(s, what) < s.len;
 }
 
+/* In judge: gives all events of the request that result, and returns it. */
+static inline int32_t kit_settle(mf_call *c, const mf_request *r,
+                                 int32_t status, mf_str why)
+{
+    uint32_t event;
+
+    for (uint32_t k = 0; (event = mf_covered(r, k)) != MF_ALL; k++)
+        mf_result(c, event, status, why);
+    return status;
+}
+
 /* The place of key in a table of names, or count. */
 static inline size_t kit_index(mf_str key, const char *const *names,
                                size_t count)
@@ -127,6 +138,17 @@ static inline mf_val kit_member(mf_call *c, mf_val object, mf_str name)
     return KIT_ABSENT;
 }
 
+/* Members of an object, elements of an array. */
+static inline uint32_t kit_count(mf_call *c, mf_val v)
+{
+    mf_iter it = { { 0 } };
+    uint32_t n = 0;
+
+    while (mf_next(c, v, &it, NULL, NULL))
+        n++;
+    return n;
+}
+
 /* Members of from, but those that `names` has, and those that `over` has too,
  * whose turn comes. */
 static inline void kit_w_others(mf_call *c, mf_writer *w, mf_val from,
@@ -154,9 +176,7 @@ static inline int32_t kit_refuse(mf_call *c, const mf_request *r,
     if (status / 100 != 4 || status == 408 || status == 423 || status == 425 ||
         status == 429 || !why.len)
         return MF_OK;
-    for (uint32_t k = 0; mf_covered(r, k) != MF_ALL; k++)
-        mf_result(c, mf_covered(r, k), status, why);
-    return status;
+    return kit_settle(c, r, status, why);
 }
 
 /* ---- records ----

@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 import traceback
+import urllib.parse
 
 SKIPPED = 77
 WRITE_KEY = 'integration-key'
@@ -241,7 +242,8 @@ class Receiver:
 class Api(Receiver):
     """A vendor's API on loopback. Derived classes have
     reply(method, path, headers, data), which gives a status and JSON data, and
-    may give headers as a third; data is None where the body is no JSON."""
+    may give headers as a third; data is the body's JSON, or a form as a dict,
+    or None."""
 
     async def start(self, net):
         return await net.loop.create_server(lambda: ApiProtocol(self),
@@ -257,7 +259,7 @@ class ApiProtocol(ReceiverProtocol):
         try:
             data = json.loads(body)
         except ValueError:
-            data = None
+            data = dict(urllib.parse.parse_qsl(body.decode())) or None
         status, answer, *more = self.receiver.reply(method, path, headers,
                                                     data)
         text = json.dumps(answer).encode()

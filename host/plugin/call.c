@@ -444,17 +444,21 @@ static int64_t until(int64_t seconds, int64_t now)
     return now > 0 && now <= RETRY_AFTER_MAX_S * 1000LL ? now : 0;
 }
 
-/* A number of seconds or a date. Those who limit the rate without Retry-After
- * say under another name when it begins anew, in seconds or as a Unix time. */
+/* A number of seconds or a date. Some who limit the rate say it under other
+ * names, and as a Unix time; beside other failures these do not mean them. */
 static int64_t retry_after(const struct answer *a, int64_t now)
 {
-    mf_str s = host_table.answer_header(&a->pub, "retry-after");
+    static const char *const names[] = { "retry-after",
+                                         "x-ratelimit-retry-after",
+                                         "x-ratelimit-reset" };
+    size_t count = a->a.status == 429 ? COUNT_OF(names) : 1;
+    mf_str s = { "", 0 };
     char text[64];
     uint64_t seconds;
     struct tm tm = { 0 };
 
-    if (s.len == 0 && a->a.status == 429)
-        s = host_table.answer_header(&a->pub, "x-ratelimit-reset");
+    for (size_t k = 0; k < count && s.len == 0; k++)
+        s = host_table.answer_header(&a->pub, names[k]);
     if (parse_u64(str_trim(s), &seconds) && seconds > RETRY_AFTER_MAX_S)
         return seconds < UNIX_SECONDS_MAX ? until((int64_t)seconds, now) : 0;
     if (parse_u64(str_trim(s), &seconds))

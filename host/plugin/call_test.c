@@ -180,9 +180,9 @@ static void test_fails_by_status(void **state)
     assert_true(call_failed(call));
 }
 
-static int64_t pause_of(int status, const char *reset)
+static int64_t pause_of(int status, const char *name, const char *value)
 {
-    struct call_header h = { MF_STR("X-RateLimit-Reset"), mf_cstr(reset) };
+    struct call_header h = { mf_cstr(name), mf_cstr(value) };
     struct call_answer a = { .status = status, .headers = &h,
                              .header_count = 1 };
     int64_t ms;
@@ -198,19 +198,22 @@ static int64_t pause_of(int status, const char *reset)
 /* When a rate that is limited begins anew: seconds, or a Unix time. */
 static void test_rate_limit_reset(void **state)
 {
+    static const char reset[] = "X-RateLimit-Reset";
     char soon[24];
     int64_t ms;
 
     (void)state;
-    assert_int_equal(pause_of(429, "9"), 9000);
-    assert_int_equal(pause_of(500, "9"), 0);
+    assert_int_equal(pause_of(429, reset, "9"), 9000);
+    assert_int_equal(pause_of(500, reset, "9"), 0);
+    assert_int_equal(pause_of(429, "X-RateLimit-Retry-After", "8"), 8000);
+    assert_int_equal(pause_of(503, "Retry-After", "7"), 7000);
     snprintf(soon, sizeof soon, "%lld", (long long)time(NULL) + 30);
-    ms = pause_of(429, soon);
+    ms = pause_of(429, reset, soon);
     assert_in_range(ms, 25000, 30000);
-    assert_int_equal(pause_of(429, "1600000000"), 0);
-    assert_int_equal(pause_of(429, "9999999999"), 0);
-    assert_int_equal(pause_of(429, "99999999999999999"), 0);
-    assert_int_equal(pause_of(429, "soon"), 0);
+    assert_int_equal(pause_of(429, reset, "1600000000"), 0);
+    assert_int_equal(pause_of(429, reset, "9999999999"), 0);
+    assert_int_equal(pause_of(429, reset, "99999999999999999"), 0);
+    assert_int_equal(pause_of(429, reset, "soon"), 0);
 }
 
 static void test_no_answer(void **state)

@@ -77,8 +77,8 @@ static mf_str url_of(mf_call *c, mf_str path)
 }
 
 /* ---- dates ----
- * Customer.io compares dates that are Unix seconds. Only ISO 8601 becomes such,
- * no number in a string and no date written otherwise. */
+ * They go out as Unix seconds. Only ISO 8601 is taken for a date, no number in a
+ * string and nothing written otherwise. */
 
 static int is_date(mf_call *c, mf_val v, int64_t *seconds)
 {

@@ -62,6 +62,17 @@ static inline mf_str kit_int(mf_call *c, int64_t n)
     return kit_raw(mf_done(w));
 }
 
+/* Without white space at its ends. */
+static inline mf_str kit_trim(mf_str s)
+{
+    while (s.len && s.ptr[0] && strchr(" \t\r\n\f\v", s.ptr[0]))
+        s.ptr++, s.len--;
+    while (s.len && s.ptr[s.len - 1] &&
+           strchr(" \t\r\n\f\v", s.ptr[s.len - 1]))
+        s.len--;
+    return s;
+}
+
 static inline int kit_starts(mf_str s, mf_str with)
 {
     return s.len >= with.len && memcmp(s.ptr, with.ptr, with.len) == 0;
@@ -166,6 +177,18 @@ static inline void kit_w_others(mf_call *c, mf_writer *w, mf_val from,
         mf_w_key(w, key);
         mf_w_val(w, NULL, value);
     }
+}
+
+/* Members of both; where they share one, that of `over`. */
+static inline mf_val kit_merge(mf_call *c, mf_val from, mf_val over)
+{
+    mf_writer *w = mf_value(c);
+
+    mf_w_object(w, NULL);
+    kit_w_others(c, w, from, NULL, 0, over);
+    kit_w_others(c, w, over, NULL, 0, KIT_ABSENT);
+    mf_w_end(w);
+    return mf_done(w);
 }
 
 /* What judge returns for the answer to a batch: if its status refuses all

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "http/server.h"
+#include "ingest/dedupe.h"
 #include "ingest/keys.h"
 #include "journal/journal.h"
 
@@ -21,6 +22,7 @@ struct api {
     struct keys keys;
     struct journal *journal;
     const struct journal_head *head;
+    struct dedupe *dedupe; /* owned */
     struct waiter *first, *last; /* by sequence number */
     struct waiter *idle;
     struct arena arena; /* of the request in hand */

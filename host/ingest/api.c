@@ -124,16 +124,13 @@ static const struct refusal *refusal_of(enum journal_state s)
 
 /* ---- waiting for the disk ---- */
 
-/* Waiters stand in the order of their numbers. Who has nothing but duplicates
- * of what is in flight waits for what the last one waits for: the next commit
- * at the latest. */
+/* Who waits for less than the one before, having only duplicates of what is
+ * in flight, is answered after him: at the next commit at the latest. */
 static void wait_for(struct api *a, struct http_request *r, uint64_t seq,
                      mf_str answer)
 {
     struct waiter *w = a->idle;
 
-    if (a->last && a->last->seq > seq)
-        seq = a->last->seq;
     if (w)
         a->idle = w->next;
     else

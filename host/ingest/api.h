@@ -23,7 +23,7 @@ struct api {
     struct journal *journal;
     const struct journal_head *head;
     struct dedupe *dedupe; /* owned */
-    struct waiter *first, *last; /* by sequence number */
+    struct waiter *first, *last; /* as they came */
     struct waiter *idle;
     struct arena arena; /* of the request in hand */
     struct buf event, answer;

@@ -324,13 +324,6 @@ enum dedupe_found dedupe_find(struct dedupe *d, const unsigned char hash[16],
     return idset_has(d->set, hash, now_ms) ? DEDUPE_KNOWN : DEDUPE_NEW;
 }
 
-void dedupe_note(struct dedupe *d, const unsigned char hash[16], uint64_t seq,
-                 int64_t received_ms)
-{
-    if (d->set)
-        flight_add(&d->flight, hash, seq, received_ms);
-}
-
 void dedupe_durable(struct dedupe *d, uint64_t durable)
 {
     struct flight *f = &d->flight;
@@ -344,6 +337,19 @@ void dedupe_durable(struct dedupe *d, uint64_t durable)
         idset_add(d->set, one->hash, one->received_ms);
         flight_drop(f);
     }
+}
+
+/* One turn of the loop may append more than the journal's staging holds, while
+ * commits go on: what is durable by now leaves before there is more room. */
+void dedupe_note(struct dedupe *d, const unsigned char hash[16], uint64_t seq,
+                 int64_t received_ms)
+{
+    if (!d->set)
+        return;
+    if (d->flight.count == d->flight.cap && d->head)
+        dedupe_durable(d, atomic_load_explicit(&d->head->durable,
+                                               memory_order_acquire));
+    flight_add(&d->flight, hash, seq, received_ms);
 }
 
 void dedupe_forget(struct dedupe *d)

@@ -271,6 +271,38 @@ static void many_in_flight(void **state)
     assert_int_equal(dedupe_facts(h->d).ids, many);
 }
 
+/* Commits go on while one turn of the loop appends without an end. */
+static void long_turn(void **state)
+{
+    struct home *h = *state;
+    struct journal_head fake = { .first = 1 };
+    const uint64_t many = DEDUPE_FLIGHT_MOST + 100000;
+    unsigned char hash[16] = { 0 };
+    uint64_t seq;
+
+    open_home(h, WINDOW, 64u << 20);
+    dedupe_free(h->d);
+    h->d = dedupe_new();
+    dedupe_configure(h->d, WINDOW, 64u << 20);
+    dedupe_warm(h->d, h->b->o.dir, &fake);
+    while (dedupe_warm_step(h->d, 1000, 1000))
+        continue;
+    for (uint64_t i = 1; i <= many; i++) {
+        memcpy(hash, &i, sizeof i);
+        hash[15] = (unsigned char)(i * 77);
+        dedupe_note(h->d, hash, i, clock_ms());
+        if (i % 1000 == 0)
+            atomic_store(&fake.durable, i - 900);
+    }
+    memcpy(hash, &many, sizeof many);
+    hash[15] = (unsigned char)(many * 77);
+    assert_int_equal(dedupe_find(h->d, hash, clock_ms(), &seq),
+                     DEDUPE_IN_FLIGHT);
+    assert_int_equal(seq, many);
+    dedupe_free(h->d);
+    h->d = NULL;
+}
+
 /* ---- restarts ---- */
 
 static void survives_restarts(void **state)
@@ -489,6 +521,7 @@ int main(void)
         TEST(stored_once),
         TEST(failed_commit),
         TEST(many_in_flight),
+        TEST(long_turn),
         TEST(survives_restarts),
         TEST(restarts_without_files),
         TEST(restarts_after_the_window),

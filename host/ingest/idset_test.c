@@ -272,6 +272,32 @@ static void older_ones(void **state)
     idset_free(s);
 }
 
+/* What was forgotten is not known again for a generation that is put before
+ * the others and takes a number used before. */
+static void forgotten_for_good(void **state)
+{
+    struct idset *s = idset_new(LEAST, WINDOW);
+    int64_t step = WINDOW / IDSET_PARTS + 1, now = 900 * step;
+
+    (void)state;
+    for (uint64_t n = 0; n < 900; n++)
+        idset_add(s, id(n), (int64_t)n * step);
+    idset_limits(s, LEAST, 100 * step);
+    assert_false(has(s, 500, now));
+    idset_limits(s, LEAST, WINDOW);
+    for (uint64_t n = 0; n < 700; n++)
+        assert_true(idset_add_older(s, id(5000 + n),
+                                    now - (200 + (int64_t)n) * step / 2,
+                                    now));
+    for (uint64_t n = 0; n < 790; n++)
+        assert_false(has(s, n, now));
+    for (uint64_t n = 810; n < 900; n++)
+        assert_true(has(s, n, now));
+    for (uint64_t n = 0; n < 700; n++)
+        assert_true(has(s, 5000 + n, now));
+    idset_free(s);
+}
+
 /* ---- everything at once, against a model ---- */
 
 struct model {
@@ -352,6 +378,7 @@ int main(void)
         cmocka_unit_test(limits_change),
         cmocka_unit_test(expects),
         cmocka_unit_test(older_ones),
+        cmocka_unit_test(forgotten_for_good),
         cmocka_unit_test(lives),
     };
 

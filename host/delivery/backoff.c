@@ -20,7 +20,8 @@ int64_t backoff_ms(uint32_t attempts, int64_t first_ms, int64_t last_ms,
         most *= 2;
     if (most > last_ms)
         most = last_ms;
-    wait = (int64_t)((double)most * ((double)(chance >> 11) / 9007199254740992.0));
+    wait = (int64_t)((double)most *
+                     ((double)(chance >> 11) / 9007199254740992.0));
     return wait < retry_after ? retry_after : wait;
 }
 

@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define BACKOFF_FIRST_MS 1000   /* before the second attempt, at the most */
+#define BACKOFF_LAST_MS  300000 /* between attempts, at the most */
+
 /* Full jitter: uniform over [0, min(last, first * 2^(attempts-1))], but no
  * sooner than retry_after_ms. attempts counts those made so far, from 1;
  * chance is uniform over 64 bits. */

@@ -67,3 +67,8 @@ void slot_mark(struct slot *slot, enum slot_phase phase, uint32_t lane,
                               memory_order_relaxed);
     atomic_store_explicit(&slot->phase, (uint32_t)phase, memory_order_release);
 }
+
+void slot_unmark(struct slot *slot)
+{
+    slot_mark(slot, PHASE_HOST, 0, 0, 0, 0);
+}

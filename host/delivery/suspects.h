@@ -36,5 +36,6 @@ bool suspects_alone(const struct suspects *s, uint64_t seq);
 /* What is in hand, from now on. lane and seq are 0 where it is no event. */
 void slot_mark(struct slot *slot, enum slot_phase phase, uint32_t lane,
                uint64_t seq, uint64_t last, int64_t limit_ms);
+void slot_unmark(struct slot *slot); /* it is the host's own code again */
 
 #endif

@@ -68,26 +68,6 @@ static void add_clean(struct worker *w, mf_str text)
     redact_buf(w->secrets, &w->out, from);
 }
 
-static void report_retry(void *arg, const struct msg_retry *r, mf_str error)
-{
-    struct worker *w = arg;
-    struct msg_retry m = *r;
-
-    buf_clear(&w->out);
-    buf_add(&w->out, &m, sizeof m);
-    add_clean(w, error);
-    m.error_len = (uint32_t)(w->out.len - sizeof m);
-    memcpy(w->out.data, &m, sizeof m);
-    ipc_send(w->ipc, MSG_RETRY, w->out.data, w->out.len, -1);
-}
-
-static void report_retry_done(void *arg, const struct msg_retry_key *k)
-{
-    struct worker *w = arg;
-
-    ipc_send(w->ipc, MSG_RETRY_DONE, k, sizeof *k, -1);
-}
-
 static uint32_t add_part(struct worker *w, mf_str text, bool clean)
 {
     size_t from = w->out.len;
@@ -97,6 +77,28 @@ static uint32_t add_part(struct worker *w, mf_str text, bool clean)
     else
         buf_str(&w->out, text);
     return (uint32_t)(w->out.len - from);
+}
+
+static void report_retry(void *arg, const struct msg_retry *r, mf_str error,
+                         mf_str request, mf_str response)
+{
+    struct worker *w = arg;
+    struct msg_retry m = *r;
+
+    buf_clear(&w->out);
+    buf_add(&w->out, &m, sizeof m);
+    m.error_len = add_part(w, error, true);
+    m.request_len = add_part(w, request, true);
+    m.response_len = add_part(w, response, true);
+    memcpy(w->out.data, &m, sizeof m);
+    ipc_send(w->ipc, MSG_RETRY, w->out.data, w->out.len, -1);
+}
+
+static void report_retry_done(void *arg, const struct msg_retry_key *k)
+{
+    struct worker *w = arg;
+
+    ipc_send(w->ipc, MSG_RETRY_DONE, k, sizeof *k, -1);
 }
 
 static void report_dead(void *arg, const struct msg_dead *d, mf_str error,
@@ -431,6 +433,7 @@ static int configure(struct worker *w, mf_str text, struct err *e)
     root = json_root((mf_str){ w->config, text.len });
     while (json_next(json_get(root, MF_STR("secrets")), &it, &key, &item))
         redact_add(w->secrets, json_text(item, a));
+    log_redact(w->secrets);
     it = (mf_iter){ { 0 } };
     while (rc == 0 && json_next(json_get(root, MF_STR("destinations")), &it,
                                 &key, &item))

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * settle.c - what becomes of a part once its result is known: settled, set
+ * aside for another attempt, or a dead letter.
+ *
+ * A part that is set aside leaves its lane's window for a row in state.db, so
+ * that the lane goes on; the row goes with the part's end. */
+#include "delivery/inner.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void part_settle(struct destination *d, struct part *p, uint8_t code)
+{
+    struct msg_retry_key key = { lane_id(p->ev->lane), p->key, p->ev->at.seq };
+
+    if (p->persisted)
+        d->reports.retry_done(d->reports.arg, &key);
+    lane_settle(p->ev, p->key, code);
+}
+
+/* Method, URL and body of the request that was answered last, at most so many
+ * bytes of the body. Headers stay out: they carry the credentials. */
+static mf_str request_text(const struct flight *f, size_t most,
+                           struct arena *a)
+{
+    const struct call_request *r = f ? f->last : NULL;
+
+    if (!r)
+        return (mf_str){ "", 0 };
+    return arena_printf(a, "%s %.*s\n\n%.*s", r->method,
+                        (int)r->real_url.len, r->real_url.ptr,
+                        (int)text_cut(r->body, most).len,
+                        r->body.ptr ? r->body.ptr : "");
+}
+
+static mf_str answer_text(const struct flight *f)
+{
+    return f && f->last_answer ? mf_cstr(f->last_answer) : (mf_str){ "", 0 };
+}
+
+void part_bury(struct destination *d, struct part *p, enum dead_reason why,
+               int32_t status, mf_str error, const struct flight *f,
+               mf_str event)
+{
+    const struct manifest_action *action =
+        p->subscription == UINT32_MAX
+            ? NULL
+            : instance_action(d->instance, p->subscription);
+    struct msg_dead m = { .key = { lane_id(p->ev->lane), p->key,
+                                   p->ev->at.seq },
+                          .at = p->ev->at,
+                          .first_ms = p->first_ms,
+                          .when_ms = clock_ms(),
+                          .attempts = p->attempts,
+                          .reason = why,
+                          .status = status };
+    struct journal_record r;
+    struct arena a;
+    struct err e;
+    mf_str id;
+
+    arena_init(&a, 1 << 20);
+    if (event.len == 0 && why != DEAD_GONE &&
+        lane_reread(p->ev->lane, p->ev, &r, &e) == 0)
+        event = r.payload;
+    id = event.len ? json_text(json_get(json_root(event), MF_STR("messageId")),
+                               &a)
+                   : (mf_str){ "", 0 };
+    d->reports.dead(d->reports.arg, &m, text_cut(error, ERROR_TEXT_MAX),
+                    mf_cstr(action ? action->slug : ""), id,
+                    event.len <= DEAD_EVENT_BYTES ? event : (mf_str){ "", 0 },
+                    request_text(f, DEAD_EXCHANGE_BYTES, &a), answer_text(f));
+    arena_deinit(&a);
+    part_settle(d, p, (uint8_t)(PART_DEAD + why));
+}
+
+/* The part leaves the lane's window for a row in state.db. */
+static void set_aside(struct destination *d, struct part *p,
+                      const struct call_result *r, const struct flight *f,
+                      int64_t wait_ms)
+{
+    mf_str error = text_cut(r->message, ERROR_TEXT_MAX);
+    struct msg_retry m = { .key = { lane_id(p->ev->lane), p->key,
+                                    p->ev->at.seq },
+                           .at = p->ev->at,
+                           .due_ms = clock_ms() + wait_ms,
+                           .first_ms = p->first_ms,
+                           .attempts = p->attempts,
+                           .status = r->status,
+                           .event_dead = p->ev->dead,
+                           .error_len = (uint32_t)error.len };
+    struct arena a;
+
+    arena_init(&a, 1 << 20);
+    d->reports.retry(d->reports.arg, &m, error,
+                     text_cut(request_text(f, ATTEMPT_BYTES, &a),
+                              ATTEMPT_BYTES),
+                     text_cut(answer_text(f), ATTEMPT_BYTES));
+    arena_deinit(&a);
+    p->persisted = true;
+    lane_counters(p->ev->lane)->retries++;
+    lane_set_aside(p->ev);
+    retries_push(&d->retries, p, clock_mono_ms() + wait_ms);
+}
+
+static void try_again(struct destination *d, struct part *p,
+                      const struct call_result *r, const struct flight *f)
+{
+    if (clock_ms() - p->ev->received_ms > d->ttl_ms) {
+        part_bury(d, p, DEAD_EXPIRED, r->status, r->message, f,
+                  (mf_str){ "", 0 });
+        return;
+    }
+    set_aside(d, p, r, f,
+              backoff_ms(p->attempts, BACKOFF_FIRST_MS, BACKOFF_LAST_MS,
+                         r->retry_after_ms, chance64()));
+}
+
+/* Retry-After is about the far side, not about the one event. */
+static void hold(struct destination *d, int64_t wait_ms)
+{
+    health_hold(&d->health, wait_ms, clock_mono_ms());
+}
+
+bool part_wants_token(const struct destination *d, const struct flight *f,
+                      unsigned i)
+{
+    return d->token && !f->parts[i].refused &&
+           call_result(f->call, i)->status == 401;
+}
+
+void part_judge(struct destination *d, struct flight *f, unsigned i)
+{
+    const struct call_result *r = call_result(f->call, i);
+    struct part *p = &f->parts[i];
+
+    if (part_wants_token(d, f, i)) {
+        p->refused = token_refused(d->token, f->token);
+        set_aside(d, p, r, f, 0);
+        return;
+    }
+    p->refused = false;
+    if (d->token && r->status >= 200 && r->status < 300)
+        token_worked(d->token);
+    p->attempts++;
+    if (r->status == MF_SKIP)
+        part_settle(d, p, PART_SKIPPED);
+    else if (r->status >= 200 && r->status < 300)
+        part_settle(d, p, PART_DELIVERED);
+    else if (status_retryable(r->status)) {
+        if (r->retry_after_ms > 0)
+            hold(d, r->retry_after_ms);
+        try_again(d, p, r, f);
+    } else
+        part_bury(d, p, DEAD_REJECTED, r->status, r->message, f,
+                  (mf_str){ "", 0 });
+}
+

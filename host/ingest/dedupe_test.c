@@ -477,6 +477,24 @@ static void windows_change(void **state)
     expect_known(h, 0, 1999, true);
 }
 
+/* A clock that is set forward and back: what was forgotten is not claimed. */
+static void clock_jumps(void **state)
+{
+    struct home *h = *state;
+    int64_t t = set_clock(1800000000000);
+
+    open_home(h, WINDOW, MEMORY);
+    send_all(h, 0, 1000);
+    set_clock(t + 2 * WINDOW);
+    expect_known(h, 0, 999, false);
+    send_all(h, 2000, 100);
+    set_clock(t + WINDOW / 2);
+    assert_true(dedupe_facts(h->d).window_ms <= WINDOW / 2);
+    expect_known(h, 2000, 2099, true);
+    assert_true(sent(h, 1, 0));
+    assert_false(sent(h, 1, 0));
+}
+
 /* Less memory than there are ids: the newest are known, at once and after a
  * restart, and it says back to when. */
 static void memory_is_short(void **state)
@@ -528,6 +546,7 @@ int main(void)
         TEST(events_while_warming),
         TEST(unreadable_files),
         TEST(windows_change),
+        TEST(clock_jumps),
         TEST(memory_is_short),
     };
 

@@ -123,28 +123,30 @@ static void set_oldest(struct idset *s, uint64_t serial)
     s->oldest_number = number_of(serial);
 }
 
+/* That it is not known any more is noted even where it was too old: the clock
+ * may be set back. */
 static void drop_oldest(struct idset *s)
 {
-    s->count -= generation(s, s->oldest)->count;
+    const struct generation *g = generation(s, s->oldest);
+
+    if (g->newest > s->known_since)
+        s->known_since = g->newest;
+    s->count -= g->count;
     s->span--;
     set_oldest(s, s->oldest + 1);
     s->stale = true;
+}
+
+static void evict(struct idset *s)
+{
+    s->evicted += generation(s, s->oldest)->count;
+    drop_oldest(s);
 }
 
 static void expire(struct idset *s, int64_t now)
 {
     while (s->span && generation(s, s->oldest)->newest < now - s->window)
         drop_oldest(s);
-}
-
-static void evict(struct idset *s)
-{
-    const struct generation *g = generation(s, s->oldest);
-
-    if (g->newest > s->known_since)
-        s->known_since = g->newest;
-    s->evicted += g->count;
-    drop_oldest(s);
 }
 
 static void sweep(struct idset *s, uint64_t buckets)

@@ -34,8 +34,8 @@ struct idset_facts {
     uint64_t count; /* entries that are known */
     uint64_t bytes; /* of memory in use */
     uint64_t evicted; /* entries forgotten for room, so far */
-    /* Every entry added with a later time, and not older than the window, is
-     * known. INT64_MIN: every one. */
+    /* Every entry added with a later time is known, if it is not older than
+     * the window. INT64_MIN: nothing was forgotten. */
     int64_t known_since;
 };
 

@@ -34,6 +34,7 @@
 #define VERSIONS_MAX     1024  /* plugins in the directory */
 #define GROUPS_MAX       1024  /* worker processes */
 #define WAKERS_MAX       (2 * GROUPS_MAX)
+#define COMMIT_AGAIN_MS  500   /* after one that failed */
 #define COMMIT_EVERY_MS  50    /* how old a change may be before state.db has it */
 #define READY_WITHIN_MS  20000 /* a worker that is not by then is refused */
 #define DRAIN_WITHIN_MS  15000 /* for a generation that is replaced */
@@ -253,6 +254,8 @@ int records_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
 /* Makes the log durable and tells state.db its end. Nothing of state.db may be
  * committed without. */
 int records_flush(struct supervisor *s, struct err *e);
+/* So much waits for the disk that workers must not say more. */
+bool records_strained(const struct supervisor *s);
 void records_committed(struct supervisor *s);
 /* Drops what the journal has no event of any more. */
 void records_retain(struct supervisor *s);
@@ -281,6 +284,9 @@ bool group_is_settled(const struct group *g);
 void group_tell(struct group *g, enum message type, const void *bytes,
                 size_t len);
 void groups_stop(struct supervisor *s); /* drains all */
+/* Takes no more reports of workers, or takes them again: they wait with them,
+ * and stop reading when many do. */
+void groups_hold(struct supervisor *s, bool on);
 bool groups_running(const struct supervisor *s);
 void groups_tell_ingest(struct supervisor *s);
 void groups_free(struct supervisor *s);

@@ -69,7 +69,7 @@ static void print_status(mf_val s, struct arena *a)
         printf("%-20s %12lld %10lld\n", text_of(o, "name", a),
                (long long)number_of(o, "received"), (long long)rejected);
     }
-    printf("\n%-20s %-20s %-14s %10s %9s %8s %6s %8s %8s  %s\n",
+    printf("\n%-20s %-20s %-14s %10s %11s %8s %6s %8s %8s  %s\n",
            "DESTINATION", "PLUGIN", "STATE", "DELIVERED", "PENDING",
            "FILTERED", "DEAD", "RETRIES", "OLDEST", "LAST ERROR");
     it = (mf_iter){ { 0 } };
@@ -77,11 +77,12 @@ static void print_status(mf_val s, struct arena *a)
         const char *state = text_of(o, "state", a);
         bool good = strcmp(state, "active") == 0;
 
-        printf("%-20s %-20s %s%-14s%s %10lld %9lld %8lld %6lld %8lld %7.0fs  "
-               "%s\n",
+        printf("%-20s %-20s %s%-14s%s %10lld %2s%9lld %8lld %6lld %8lld "
+               "%7.0fs  %s\n",
                text_of(o, "name", a), text_of(o, "plugin", a),
                colour(good ? "\033[32m" : "\033[31m"), state,
                colour("\033[0m"), (long long)number_of(o, "delivered"),
+               json_is_true(json_get(o, MF_STR("pending_exact"))) ? "" : "<=",
                (long long)number_of(o, "pending"),
                (long long)number_of(o, "filtered"),
                (long long)number_of(o, "dead"),

@@ -4,21 +4,18 @@
  * proven, beside a running server or without one. */
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/options.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "books/audit.h"
 #include "json/json.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #define REPORT_MAX (64u << 20)
-
-static const char usage[] =
-    "usage: manifold audit [-c FILE] [--data DIRECTORY] [--json]\n";
 
 /* ---- as JSON ---- */
 
@@ -159,29 +156,30 @@ static int audit(const char *data_dir, bool json)
 
 int cmd_audit(int argc, char **argv)
 {
-    static const struct option options[] = { { "json", 0, NULL, 'j' },
-                                             { "data", 1, NULL, 'd' },
-                                             { NULL, 0, NULL, 0 } };
+    static const struct option options[] = {
+        OPTION_CONFIG, { "data", 1, NULL, 'd' }, OPTION_JSON, OPTION_HELP
+    };
+    static const char usage[] =
+        "usage: manifold audit [-c FILE | --data DIRECTORY] [--json]\n"
+        "\n"
+        "Proves for every connection that what it accepted is what was\n"
+        "delivered, filtered, dead and pending, event by event against the\n"
+        "journal. Beside a running server or without one. Exit status 1 on a\n"
+        "difference of one.\n";
     const char *path = NULL, *data = NULL;
     struct config *c;
     bool json = false;
     int o, rc;
 
-    while ((o = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
-        if (o == '?') {
-            fputs(usage, stderr);
-            return EXIT_USAGE;
-        }
+    while ((o = option_next(argc, argv, "c:", options, usage)) != -1) {
         if (o == 'c')
             path = optarg;
         if (o == 'd')
             data = optarg;
         json |= o == 'j';
     }
-    if (optind != argc) {
-        fputs(usage, stderr);
+    if (operands_check(argc, 0, 0, usage) != EXIT_OK)
         return EXIT_USAGE;
-    }
     if (data)
         return audit(data, json);
     c = config_readable(config_path(path));

@@ -640,12 +640,13 @@ static void find_library(struct chaos *x)
 
 int cmd_chaos(int argc, char **argv)
 {
+    static const char *const tools[] = { "load", "sink", "tally", NULL };
     struct chaos x = { .minutes = 5, .rate = RATE_DEFAULT,
                        .seed = (uint64_t)time(NULL) };
     struct err e = { "" };
     int rc;
 
-    if (argc > 1 && argv[1][0] != '-')
+    if (argc > 1 && text_among(argv[1], tools))
         return chaos_tool(argc - 1, argv + 1);
     own_beside("plugins", x.plugins, sizeof x.plugins);
     if (!parse(&x, argc, argv)) {

@@ -22,5 +22,6 @@ int cmd_sink(int argc, char **argv);
 int cmd_chaos(int argc, char **argv);
 int cmd_pause(int argc, char **argv); /* and resume */
 int cmd_audit(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
 
 #endif

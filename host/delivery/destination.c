@@ -409,6 +409,7 @@ void destination_restore(struct destination *d, struct lane *l,
 void destination_drain(struct destination *d)
 {
     d->draining = true;
+    transport_hurry(d->transport);
 }
 
 void destination_pause(struct destination *d, bool on)

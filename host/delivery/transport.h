@@ -41,6 +41,8 @@ void transport_send(struct transport *t, const struct call_request *r,
                     const struct transport_options *o, transport_fn *done,
                     void *arg);
 unsigned transport_in_flight(const struct transport *t);
+/* Requests that wait for their time go at once, and later ones do not wait. */
+void transport_hurry(struct transport *t);
 
 /* Loopback, private, link-local, unspecified, multicast and the like, in
  * either family, v4 mapped into v6 included. */

@@ -433,6 +433,7 @@ static int configure(struct worker *w, mf_str text, struct err *e)
     root = json_root((mf_str){ w->config, text.len });
     while (json_next(json_get(root, MF_STR("secrets")), &it, &key, &item))
         redact_add(w->secrets, json_text(item, a));
+    log_redact(w->secrets);
     it = (mf_iter){ { 0 } };
     while (rc == 0 && json_next(json_get(root, MF_STR("destinations")), &it,
                                 &key, &item))

@@ -67,7 +67,11 @@ enum message {
     /* admin and supervisor: JSON, first eight bytes are the request's number */
     MSG_ASK,            /* u64 id, then {"verb": ..., ...} */
     MSG_ANSWER,         /* u64 id, then {"status": HTTP status, ...} */
-    MSG_ADMIN_CONFIG    /* JSON: token */
+    MSG_ADMIN_CONFIG,   /* JSON: token */
+
+    /* explain and supervisor: JSON, see explain.h; then it exits */
+    MSG_EXPLAIN,
+    MSG_EXPLAINED       /* u32 HTTP status; then another: the body */
 };
 
 #define LANE_PENDING_MAX 16384 /* events of a lane read and not yet settled */
@@ -138,6 +142,9 @@ enum dead_reason {
     DEAD_LOST,     /* taken from the lane by retention or damage */
     DEAD_REASONS
 };
+
+/* "rejected", "expired", ...; "unknown" beyond. In words.c. */
+const char *dead_reason_text(uint32_t reason);
 
 struct msg_dead {
     struct msg_retry_key key;

@@ -298,3 +298,15 @@ void ledger_add(struct ledger_sums *sums, const struct ledger_entry *o)
         break;
     }
 }
+
+const char *range_reason_text(unsigned reason)
+{
+    static const char *const texts[RANGE_REASONS] = {
+        [LOST_RETENTION] = "retention",
+        [LOST_DAMAGE] = "damage",
+        [LOST_UNKNOWN] = "unknown",
+        [RANGE_EXPIRED] = "expired",
+    };
+
+    return reason < RANGE_REASONS ? texts[reason] : "unknown";
+}

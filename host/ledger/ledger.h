@@ -63,6 +63,14 @@ enum lost_reason {
     LOST_REASONS
 };
 
+enum range_reason { /* of a dead range; the first ones are enum lost_reason */
+    RANGE_EXPIRED = LOST_REASONS,
+    RANGE_REASONS
+};
+
+/* "retention", "damage", "unknown", "expired". */
+const char *range_reason_text(unsigned reason);
+
 struct ledger_part {
     uint32_t key;
     uint8_t code;

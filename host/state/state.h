@@ -91,11 +91,6 @@ int state_base_put(struct state *s, uint64_t n, uint32_t lane,
 
 /* ---- dead without a letter ---- */
 
-enum range_reason { /* the first ones are enum lost_reason */
-    RANGE_EXPIRED = LOST_REASONS,
-    RANGE_REASONS
-};
-
 /* `count` events of the lane between two numbers: what retention or damage
  * took, or what outlived its ttl while the lane lagged. */
 struct dead_range {

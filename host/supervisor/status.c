@@ -14,14 +14,6 @@
 #define ANSWER_ARENA (1u << 20)
 #define DEAD_PAGE    100
 
-static const char *const dead_reasons[DEAD_REASONS] = {
-    "rejected", "expired", "mapping", "plugin", "gone", "lost"
-};
-
-static const char *const range_reasons[RANGE_REASONS] = {
-    "retention", "damage", "unknown", "expired"
-};
-
 /* ---- status ---- */
 
 static const char *state_text(const struct sup_destination *d)
@@ -159,7 +151,7 @@ static void write_destination(struct supervisor *s, struct json_out *w,
     json_key(w, MF_STR("dead_reasons"));
     json_begin_object(w);
     for (size_t i = 0; i < DEAD_REASONS; i++) {
-        json_key(w, mf_cstr(dead_reasons[i]));
+        json_key(w, mf_cstr(dead_reason_text((uint32_t)i)));
         json_int(w, (int64_t)d->dead_reasons[i]);
     }
     json_end_object(w);
@@ -348,8 +340,7 @@ static void write_dead(void *arg, const struct dead_letter *d)
     json_kstr(w, "message_id", d->message_id);
     json_kstr(w, "action", d->action);
     json_kstr(w, "reason",
-              mf_cstr(d->m.reason < DEAD_REASONS ? dead_reasons[d->m.reason]
-                                                 : "unknown"));
+              mf_cstr(dead_reason_text(d->m.reason)));
     json_kint(w, "result", d->m.status);
     json_kstr(w, "error", d->error);
     json_kint(w, "attempts", d->m.attempts);
@@ -371,9 +362,7 @@ static void write_range(void *arg, const struct dead_range *r)
     json_kint(w, "from", (int64_t)r->from);
     json_kint(w, "to", (int64_t)r->to);
     json_kint(w, "count", (int64_t)r->count);
-    json_kstr(w, "reason", mf_cstr(r->reason < RANGE_REASONS
-                                       ? range_reasons[r->reason]
-                                       : "unknown"));
+    json_kstr(w, "reason", mf_cstr(range_reason_text(r->reason)));
     json_kint(w, "when_ms", r->when_ms);
     json_end_object(w);
 }

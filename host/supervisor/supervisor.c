@@ -11,10 +11,10 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "ipc/jail.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -267,10 +267,14 @@ static void admin_message(void *arg, uint32_t type, mf_str text, int fd)
 {
     struct supervisor *s = arg;
     struct buf b;
+    uint64_t id;
 
     if (fd >= 0)
         close(fd);
-    if (type != MSG_ASK || text.len < sizeof(uint64_t))
+    if (type != MSG_ASK || text.len < sizeof id)
+        return;
+    memcpy(&id, text.ptr, sizeof id);
+    if (explain_ask(s, id, (mf_str){ text.ptr + 8, text.len - 8 }))
         return;
     buf_init(&b, IPC_MESSAGE_MAX);
     buf_add(&b, text.ptr, sizeof(uint64_t));
@@ -387,27 +391,6 @@ static void make_events(struct supervisor *s)
 
 /* ---- start ---- */
 
-/* Children of a root supervisor run as the owner of data_dir, or as user
- * `manifold`, or as `nobody`. */
-static void choose_user(struct supervisor *s)
-{
-    struct passwd *p;
-    struct stat st;
-
-    s->uid = geteuid();
-    s->gid = getegid();
-    if (s->uid != 0)
-        return;
-    if (fstat(s->data_fd, &st) == 0 && st.st_uid != 0) {
-        s->uid = st.st_uid;
-        s->gid = st.st_gid;
-        return;
-    }
-    p = getpwnam("manifold");
-    s->uid = p ? p->pw_uid : 65534;
-    s->gid = p ? p->pw_gid : 65534;
-}
-
 static int open_dir(const char *parent, const char *name, mode_t mode,
                     struct err *e)
 {
@@ -463,7 +446,7 @@ static int open_all(struct supervisor *s, struct err *e)
         return err_sys(e, "data_dir %s cannot be opened", dir);
     if (take_lock(s, dir, e) != 0)
         return -1;
-    choose_user(s);
+    jail_user(s->data_fd, &s->uid, &s->gid);
     s->journal_fd = open_dir(dir, "journal", 0750, e);
     if (s->journal_fd < 0)
         return -1;

@@ -16,6 +16,7 @@
  * records.c      the log of what became of events
  * tokens.c       access tokens, and who may fetch one
  * reload.c       from a configuration to the changes it means
+ * explain.c      questions about one event
  * status.c       all of it as JSON */
 #ifndef SUPERVISOR_SUPERVISOR_H
 #define SUPERVISOR_SUPERVISOR_H
@@ -317,6 +318,10 @@ void outcome_add(struct outcome *o, const char *kind, const char *name,
                  const char *change, const char *why);
 const struct outcome *outcome_find(const struct supervisor *s, uint64_t id);
 void outcomes_free(struct supervisor *s);
+
+/* ---- explain.c ---- */
+/* False: it is another question. Else the answer will go to admin. */
+bool explain_ask(struct supervisor *s, uint64_t id, mf_str question);
 
 /* ---- status.c ---- */
 void status_write(struct supervisor *s, struct buf *to);

@@ -105,8 +105,13 @@ enum { MF_LOG_ERROR = 3, MF_LOG_WARNING = 4, MF_LOG_INFO = 6, MF_LOG_DEBUG = 7 }
 enum {
     MF_OPT_TIMEOUT_MS = 1, /* whole request; at most the destination's */
     MF_OPT_NO_AUTH,        /* 1: without the manifest's auth and headers */
-    MF_OPT_GZIP            /* 1: compress the body */
+    MF_OPT_GZIP,           /* 1: compress the body */
+    MF_OPT_DELAY_MS        /* not before so long from now, MF_DELAY_MAX_MS at
+                              most: to ask how something goes that the far
+                              side does in its own time. A host that is asked
+                              to end does not wait */
 };
+#define MF_DELAY_MAX_MS 60000
 
 /* ---- what the host lends; call it through the functions below ---- */
 

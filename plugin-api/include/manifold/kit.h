@@ -28,6 +28,14 @@ static inline uint32_t kit_feature(const mf_call *c, const char *name)
     return mf_truthy(c, mf_get(c, mf_meta(c, MF_META_FEATURES), name));
 }
 
+/* How the mapping is to sync: "add", "update", "upsert", "delete", "mirror",
+ * or "" if it does not say. */
+static inline mf_str kit_sync_mode(mf_call *c)
+{
+    return mf_text(c, mf_get(c, mf_meta(c, MF_META_MAPPING),
+                             "__segment_internal_sync_mode"));
+}
+
 /* The JSON text of a value as it stands; "" if it is absent. */
 static inline mf_str kit_raw(mf_val v)
 {
@@ -78,6 +86,17 @@ static inline size_t kit_find(mf_str s, mf_str what)
 static inline int kit_has(mf_str s, mf_str what)
 {
     return kit_find(s, what) < s.len;
+}
+
+/* In judge: gives all events of the request that result, and returns it. */
+static inline int32_t kit_settle(mf_call *c, const mf_request *r,
+                                 int32_t status, mf_str why)
+{
+    uint32_t event;
+
+    for (uint32_t k = 0; (event = mf_covered(r, k)) != MF_ALL; k++)
+        mf_result(c, event, status, why);
+    return status;
 }
 
 /* The place of key in a table of names, or count. */

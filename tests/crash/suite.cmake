@@ -19,6 +19,7 @@ endfunction()
 campaign(kill --kills 5 --seed 1)
 campaign(power --points 4 --events 300 --lives 2 --seed 1)
 campaign(disk_full --episodes 2 --within 5)
+campaign(clock)
 campaign(neighbours --pairs 1 --seconds 1 --settle 0.5 --creep 0 --rate 50
     --smoke)
 campaign(outage --minutes 1 --speed 6 --rate 50 --drain 200 --window 10)

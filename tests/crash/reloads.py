@@ -55,6 +55,7 @@ def test(box):
             for _ in range(args.reloads // args.blocks if with_them else 0):
                 number += 1
                 reload_once(box, c, host, number)
+                time.sleep(args.every) # starting workers takes processors
             if not with_them:
                 time.sleep(args.quiet)
             p99[with_them].append(percentile(c.tally.answers(), 0.99, before))
@@ -85,6 +86,8 @@ def more(p):
     p.add_argument('--blocks', type=int, default=10,
                    help='between which it rests')
     p.add_argument('--quiet', type=float, default=5, help='seconds of that')
+    p.add_argument('--every', type=float, default=0.2,
+                   help='seconds of rest after each')
     p.add_argument('--rate', type=int, default=500)
     p.add_argument('--sanitized', action='store_true')
 

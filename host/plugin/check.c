@@ -140,6 +140,12 @@ static void check_given(struct check *c, mf_val settings)
     }
 }
 
+static bool is_required(mf_val setting)
+{
+    return json_is_true(json_get(setting, MF_STR("required"))) ||
+           json_is_true(json_get(setting, MF_STR("required_to_deliver")));
+}
+
 static void check_missing(struct check *c, mf_val settings, const char *at)
 {
     mf_iter it = { { 0 } };
@@ -152,8 +158,7 @@ static void check_missing(struct check *c, mf_val settings, const char *at)
             text_of(c, json_get(field, MF_STR("description")));
         mf_val v = json_get(settings, mf_cstr(key));
 
-        if (!json_is_true(json_get(field, MF_STR("required"))) ||
-            !is_empty(v) ||
+        if (!is_required(field) || !is_empty(v) ||
             (v.type == MF_ABSENT &&
              json_get(field, MF_STR("default")).type > MF_NULL))
             continue;

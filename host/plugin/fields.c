@@ -16,7 +16,7 @@
 struct field {
     const char *key, *label, *type, *description, *format, *pattern;
     bool required, multiple, hidden, allow_null, additional_properties;
-    bool dynamic;
+    bool dynamic, required_to_deliver;
     mf_val fallback, choices, min, max, properties, required_if, depends_on;
 };
 
@@ -50,6 +50,7 @@ static const struct member setting_table[] = {
     { "label", AT(label), MEMBER_TEXT },
     { "description", AT(description), MEMBER_TEXT },
     { "required", AT(required), MEMBER_BOOL },
+    { "required_to_deliver", AT(required_to_deliver), MEMBER_BOOL },
     { "required_if", AT(required_if), MEMBER_OBJECT },
     { "depends_on", AT(depends_on), MEMBER_OBJECT },
     { "default", AT(fallback), MEMBER_ANY },

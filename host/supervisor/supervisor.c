@@ -88,7 +88,7 @@ static void on_commit(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (supervisor_commit(s, &e) != 0) {
         supervisor_log_state_error(s, &e);
-        groups_hold(s, state_strained(s->state));
+        groups_hold(s, state_strained(s->state) || records_strained(s));
         supervisor_state_changed(s);
     } else if (s->commit_failing) {
         s->commit_failing = false;

@@ -257,6 +257,8 @@ int records_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
 /* Makes the log durable and tells state.db its end. Nothing of state.db may be
  * committed without. */
 int records_flush(struct supervisor *s, struct err *e);
+/* So much waits for the disk that workers must not say more. */
+bool records_strained(const struct supervisor *s);
 void records_committed(struct supervisor *s);
 /* Drops what the journal has no event of any more. */
 void records_retain(struct supervisor *s);

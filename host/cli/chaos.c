@@ -465,7 +465,7 @@ static int64_t pending(struct chaos *x)
 }
 
 /* Everything works again; whatever waits for its next attempt is helped by a
- * clock that moves on. */
+ * clocks that move on. */
 static int heal(struct chaos *x, struct err *e)
 {
     int64_t began = clock_mono_ms(), jumped = began, now;
@@ -481,6 +481,7 @@ static int heal(struct chaos *x, struct err *e)
             return err_set(e, "it was ended before all had arrived");
         if (x->page && now - jumped > HEAL_JUMP_EVERY * 1000) {
             atomic_fetch_add(&x->page->wall_ms, HEAL_JUMP_MS);
+            atomic_fetch_add(&x->page->mono_ms, HEAL_JUMP_MS);
             jumped = now;
         }
         pause_ms(100);

@@ -603,8 +603,7 @@ int clock_gettime(clockid_t id, struct timespec *out)
     base = (int64_t)(wall ? page->base_wall_ns : page->base_ns);
     ns = in_ns(out);
     ns = base + (ns - base) * rate();
-    if (wall)
-        ns += page->wall_ms * 1000000;
+    ns += (wall ? page->wall_ms : (int64_t)page->mono_ms) * 1000000;
     *out = of_ns(ns);
     return 0;
 }
@@ -632,7 +631,9 @@ time_t time(time_t *out)
 /* A wait of the fast clock in real milliseconds, never none for some. */
 static int real_ms(int ms)
 {
-    return ms <= 0 ? ms : (int)((ms + rate() - 1) / rate());
+    if (ms > 0)
+        ms = (int)((ms + rate() - 1) / rate());
+    return page && ms > FAULTS_WAIT_MOST_MS ? FAULTS_WAIT_MOST_MS : ms;
 }
 
 int epoll_wait(int fd, struct epoll_event *out, int most, int ms)
@@ -646,7 +647,7 @@ int poll(struct pollfd *fds, nfds_t n, int ms)
 {
     REAL(int, "poll", struct pollfd *, nfds_t, int);
 
-    return real(fds, n, real_ms(ms));
+    return real(fds, n, ms <= 0 ? ms : (int)((ms + rate() - 1) / rate()));
 }
 
 int nanosleep(const struct timespec *t, struct timespec *left)
@@ -675,13 +676,14 @@ int pthread_cond_timedwait(pthread_cond_t *restrict c,
     struct timespec at;
     int64_t ns = in_ns(until), mono, base;
 
-    if (!page || (rate() == 1 && !page->wall_ms))
+    if (!page || (rate() == 1 && !page->wall_ms && !page->mono_ms))
         return real(c, m, until);
     clock_gettime(CLOCK_MONOTONIC, &at);
     mono = in_ns(&at);
     clock_gettime(CLOCK_REALTIME, &at);
     if (llabs(ns - mono) < llabs(ns - in_ns(&at))) {
         base = (int64_t)page->base_ns;
+        ns -= (int64_t)page->mono_ms * 1000000;
     } else {
         base = (int64_t)page->base_wall_ns;
         ns -= page->wall_ms * 1000000;

@@ -52,6 +52,14 @@ def slope(samples):
     return statistics.linear_regression(*zip(*samples)).slope * 60
 
 
+def recovered(c, host, args):
+    if all(host.destination(n)['pending'] < args.rate for n in SICK):
+        return True
+    if not any(host.destination(n)['in_flight'] for n in SICK):
+        c.move_on(60000) # what is left waits for its next attempt
+    return False
+
+
 def steady(box, c, host, args):
     rates = {False: [], True: []}
     p99 = {False: [], True: []}
@@ -64,8 +72,8 @@ def steady(box, c, host, args):
         for sick in ((True, False) if pair % 2 else (False, True)):
             set_sick(c, sick)
             if not sick: # what was laid up meanwhile must not be measured
-                until(lambda: all(host.destination(n)['pending'] < args.rate
-                                  for n in SICK), 300, 'the sick recover')
+                until(lambda: recovered(c, host, args), 300,
+                      'the sick recover', every=1)
             time.sleep(args.settle)
             got = measure(c, args.seconds)
             rates[sick].append(min(r for r, _ in got.values()))

@@ -5,8 +5,10 @@
 # over: no process ends, nothing acknowledged is lost, refusals are 503 with
 # Retry-After, and within a second of there being space events are taken.
 #
-# Others crash on it (SIGBUS from mapped files, failed assertions), stay
-# refused until a restart, or drop what they had accepted.
+# Answers complaints such as: accepting for hours what a full volume did not
+# take (jitsu#1180), throwing everything away (fluentd#1698), an input that
+# never resumes (redpanda connect#919), chunks that can neither be opened nor
+# deleted (fluent-bit#9669), and a process that has to exit by design.
 
 import time
 

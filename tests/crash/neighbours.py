@@ -6,8 +6,11 @@
 # their rate and their time to delivery, memory does not creep, and at full
 # load none of the six gets less than its share.
 #
-# It is the complaint of users of shared queues and shared workers: one dead
-# output stops all, or retries of one eat the threads of the others. Pairs with
+# Answers the loudest complaints of the field: one webhook down and the whole
+# pipeline is slow (rudder-server#4953), one failing sink stops all others by
+# design (vector#19938, #14828, #20496), one output eats the shared quota and
+# the healthy starve (fluent-bit#11370, #4373, #2490); and of memory that grows
+# while an output is down (fluent-bit#11279, redpanda connect#4657). Pairs with
 # and without the faults alternate, and medians are compared: the machine
 # itself moves by more than what is looked for.
 

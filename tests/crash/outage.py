@@ -7,8 +7,10 @@
 # host's clocks run `speed` times as fast (manifold-faults.so), its timers with
 # them; the figures are in its seconds.
 #
-# A service that comes back from an outage is often sent down again by those
-# who waited for it, with all they have, and all at once.
+# Answers complaints such as: what a destination missed while it was down is
+# gone for good (posthog#100792), a fallback that keeps hammering a dead primary
+# (redpanda connect#1210), Retry-After and limits ignored (posthog#92214), no
+# jitter (vector#4724): the service that comes back is sent down again.
 
 import time
 

@@ -9,8 +9,11 @@
 # started on each, without a hand laid on it: every event that had been
 # acknowledged by then arrives, or had arrived before, and the audit agrees.
 #
-# Elsewhere a power cut costs what was acknowledged and not synced, or leaves a
-# log that the next start refuses to read.
+# Answers complaints such as: a buffer that loops for ever after a power reset
+# and must be erased by hand (vector#17644), a last record that cannot be read
+# and makes every start fail (vector#18336, #16525), a crash between two writes
+# that does the same (vector#25570), a segfault on damaged chunks
+# (fluent-bit#1950).
 
 import os
 import random

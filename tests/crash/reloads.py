@@ -5,8 +5,11 @@
 # plugin, awaited one by one: no event is lost, no request refused, no
 # connection ended, and the answers of ingest are as quick as without.
 #
-# Elsewhere a reload drops what is in flight, closes listeners for a moment, or
-# leaks a worker each time until the host falls over.
+# Answers complaints such as: a reload swallowed though the API said success
+# (fluent-bit#8457), one in progress for ever (fluent-bit#9354), one that hangs
+# while a request is failing (vector#24125), panics and segfaults
+# (vector#13814, #15602, fluent-bit#11183), the first message after it lost
+# (redpanda connect#1733).
 
 import signal
 import statistics

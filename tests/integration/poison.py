@@ -6,6 +6,12 @@
 # others of the lane arrive, and the destinations of other plugins notice
 # nothing. A plugin that dies over every event does not eat them all: after a
 # run of them its destination is held, and resume gives it another run.
+#
+# Answers complaints such as: a worker that stops delivering after a poison task
+# (svix#1511), one poison message that stops the connector (Aiven
+# http-connector#204), one bad record that rejects its whole chunk without a
+# word (fluent-bit#11425), a nested object that ends all transforms together
+# (isolated-vm#296).
 
 import os
 import time

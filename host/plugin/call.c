@@ -435,10 +435,19 @@ static mf_str failure_text(struct call *c, const struct call_answer *a)
                         reason_phrase(a->status), n ? ": " : "", snippet);
 }
 
+/* How long the far side asks to be left alone. Some who limit the rate say it
+ * under other names; beside other failures these do not mean that. */
 static int64_t told_after(const struct answer *a, int64_t now)
 {
-    return retry_after_ms(host_table.answer_header(&a->pub, "retry-after"),
-                          now);
+    static const char *const others[] = { "x-ratelimit-retry-after",
+                                          "x-ratelimit-reset" };
+    mf_str s = host_table.answer_header(&a->pub, "retry-after");
+
+    if (s.len || a->a.status != 429)
+        return retry_after_ms(s, now);
+    for (size_t k = 0; k < COUNT_OF(others) && s.len == 0; k++)
+        s = host_table.answer_header(&a->pub, others[k]);
+    return rate_reset_ms(s, now);
 }
 
 static int32_t no_answer(struct call *c, const struct request *r,

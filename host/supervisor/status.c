@@ -33,6 +33,7 @@ static const char *state_text(const struct sup_destination *d)
         return "crashing";
     default:
         return d->paused ? "paused"
+               : d->held ? "held"
                : d->status.state < DEST_STATES ? live[d->status.state]
                                                : "active";
     }
@@ -351,6 +352,7 @@ void destination_set_paused(struct supervisor *s, struct sup_destination *d,
 
     memcpy(bytes + 4, d->name, len);
     d->paused = on;
+    poison_release(d);
     snprintf(d->pause_why, sizeof d->pause_why, "%s", on ? why : "");
     if (state_pause(s->state, d->name, on, d->pause_why, &e) != 0 ||
         supervisor_commit(s, &e) != 0)

@@ -465,7 +465,7 @@ static int64_t pending(struct chaos *x)
 }
 
 /* Everything works again; whatever waits for its next attempt is helped by a
- * clock that moves on. */
+ * clocks that move on. */
 static int heal(struct chaos *x, struct err *e)
 {
     int64_t began = clock_mono_ms(), jumped = began, now;
@@ -481,6 +481,7 @@ static int heal(struct chaos *x, struct err *e)
             return err_set(e, "it was ended before all had arrived");
         if (x->page && now - jumped > HEAL_JUMP_EVERY * 1000) {
             atomic_fetch_add(&x->page->wall_ms, HEAL_JUMP_MS);
+            atomic_fetch_add(&x->page->mono_ms, HEAL_JUMP_MS);
             jumped = now;
         }
         pause_ms(100);
@@ -640,12 +641,13 @@ static void find_library(struct chaos *x)
 
 int cmd_chaos(int argc, char **argv)
 {
+    static const char *const tools[] = { "load", "sink", "tally", NULL };
     struct chaos x = { .minutes = 5, .rate = RATE_DEFAULT,
                        .seed = (uint64_t)time(NULL) };
     struct err e = { "" };
     int rc;
 
-    if (argc > 1 && argv[1][0] != '-')
+    if (argc > 1 && text_among(argv[1], tools))
         return chaos_tool(argc - 1, argv + 1);
     own_beside("plugins", x.plugins, sizeof x.plugins);
     if (!parse(&x, argc, argv)) {

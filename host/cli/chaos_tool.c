@@ -42,7 +42,8 @@ void chaos_catch(void)
 static const char usage[] =
     "usage: manifold chaos load [--rate N] [--seconds N] [--events N] "
     "[--connections N]\n"
-    "                           [--batch N] [--pad BYTES] [--key KEY] TALLY ADDRESS\n"
+    "                           [--batch N] [--pad BYTES] [--key KEY]\n"
+    "                           TALLY ADDRESS\n"
     "       manifold chaos sink TALLY PORT\n"
     "       manifold chaos tally [--make EVENTS] TALLY\n";
 
@@ -92,7 +93,8 @@ static int tool_load(int argc, char **argv)
     static const struct option options[] = {
         { "rate", 1, NULL, 'r' }, { "seconds", 1, NULL, 's' },
         { "events", 1, NULL, 'e' }, { "connections", 1, NULL, 'n' },
-        { "batch", 1, NULL, 'b' }, { "key", 1, NULL, 'k' }, { "pad", 1, NULL, 'p' },
+        { "batch", 1, NULL, 'b' }, { "key", 1, NULL, 'k' },
+        { "pad", 1, NULL, 'p' },
         OPTION_HELP
     };
     struct load_options o = { .connections = 32, .batch = 1,

@@ -4,6 +4,7 @@
 #include "cli/own.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -22,6 +23,11 @@
 
 #define READY_WITHIN_MS 30000
 #define ANSWER_MAX      8192
+/* Below those the kernel gives to clients: a server that was killed must find
+ * its port free again. */
+#define PORT_FIRST 15000
+#define PORTS      17000
+#define PORT_TRIES 100
 #define WORDS_MAX       1024 /* of a command line that are looked at */
 
 extern char **environ;
@@ -146,21 +152,29 @@ int64_t own_cpu_us(pid_t parent, const char *role)
 
 /* ---- a place for it ---- */
 
-int own_port(void)
+static bool may_bind(uint16_t port)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET };
-    socklen_t len = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), rc;
 
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, len) != 0 ||
-        getsockname(fd, (struct sockaddr *)&a, &len) != 0) {
-        if (fd >= 0)
-            close(fd);
-        return -1;
+    rc = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&a, sizeof a);
+    if (fd >= 0)
+        close(fd);
+    return rc == 0;
+}
+
+int own_port(void)
+{
+    for (int i = 0; i < PORT_TRIES; i++) {
+        uint16_t n;
+
+        random_bytes(&n, sizeof n);
+        n = (uint16_t)(PORT_FIRST + n % PORTS);
+        if (may_bind(n))
+            return n;
     }
-    close(fd);
-    return ntohs(a.sin_port);
+    return -1;
 }
 
 int own_await(const struct config *c, pid_t *server, struct server_address *at,

@@ -204,8 +204,9 @@ static void wait_late(struct target *t, struct conn *c, uint64_t ms)
 /* Answers as its path does now; false: the answer is still to come. */
 static bool behave(struct target *t, struct conn *c)
 {
-    static const char half[] = "HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n{";
-    static const char noise[] = "\x16\x03\x01 no answer at all \xff\xfe\r\n\r\n";
+    static const char half[] = "HTTP/1.1 200 OK\r\n"
+                               "Content-Length: 200\r\n\r\n{";
+    static const char noise[] = "\x16\x03\x01 no answer \xff\xfe\r\n\r\n";
     struct tally_path *p = c->path;
 
     switch ((enum tally_mode)p->mode) {

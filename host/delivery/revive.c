@@ -38,6 +38,10 @@ void destination_restore(struct destination *d, struct lane *l,
         wait = 0;
     if (wait > WAIT_MOST_MS)
         wait = BACKOFF_LAST_MS;
+    /* Tried first in what is the future: the clock was turned back, and when
+     * it was to be tried again says nothing. */
+    if (r->first_ms > clock_ms() && wait > BACKOFF_FIRST_MS)
+        wait = BACKOFF_FIRST_MS;
     p.ev = lane_restore(l, r->at, r->event_dead);
     if (r->since_ms > p.ev->received_ms)
         p.ev->received_ms = r->since_ms;

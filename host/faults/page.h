@@ -16,6 +16,7 @@
 #define FAULTS_MAGIC 0x31544c5541464d4dull /* "MMFAULT1" */
 #define FAULTS_BYTES 4096
 #define FAULTS_ENV "MANIFOLD_FAULTS"
+#define FAULTS_WAIT_MOST_MS 200
 
 typedef _Atomic uint64_t faults_word;
 
@@ -43,6 +44,10 @@ struct faults_page {
     faults_word operations;    /* recorded so far */
     /* What was done. */
     faults_word done_enospc, done_eio, done_short, done_delays;
+    /* Added to the monotonic clock: grows only. Nobody who waits is woken,
+     * but waits for events end every
+     * FAULTS_WAIT_MOST_MS to look at the clock. */
+    faults_word mono_ms;
 };
 
 _Static_assert(sizeof(struct faults_page) <= FAULTS_BYTES, "one page");

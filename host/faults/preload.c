@@ -36,28 +36,24 @@
 #include <time.h>
 #include <unistd.h>
 
-#pragma GCC diagnostic ignored "-Wmissing-prototypes"
-#pragma GCC diagnostic ignored "-Wnonnull-compare"
-
 #define BILLION 1000000000ll
 
 static struct faults_page *page;
 static int trace = -1;
 
-static void *next(const char *name)
+static void *next(void **found, const char *name)
 {
-    void *f = dlsym(RTLD_NEXT, name);
-
-    if (!f)
+    if (!*found)
+        *found = dlsym(RTLD_NEXT, name);
+    if (!*found)
         abort();
-    return f;
+    return *found;
 }
 
 /* `real` is the function that this one hides. */
 #define REAL(type, name, ...)                                                  \
-    static type (*real)(__VA_ARGS__);                                          \
-    if (!real)                                                                 \
-        *(void **)&real = next(name)
+    static void *found_;                                                       \
+    type (*real)(__VA_ARGS__) = (type (*)(__VA_ARGS__))next(&found_, name)
 
 __attribute__((constructor)) static void begin(void)
 {
@@ -269,6 +265,7 @@ static mode_t mode_of(int flags, va_list ap)
 static int real_openat(int dir, const char *path, int flags, mode_t mode)
 {
     REAL(int, "openat", int, const char *, int, ...);
+
     return real(dir, path, flags, mode);
 }
 
@@ -323,13 +320,13 @@ static ssize_t written(int fd, const void *from, size_t n, off_t at,
                        bool append)
 {
     REAL(ssize_t, "pwrite64", int, const void *, size_t, off64_t);
-    static ssize_t (*real_write)(int, const void *, size_t);
+    static void *found_write;
+    ssize_t (*real_write)(int, const void *, size_t) =
+        (ssize_t (*)(int, const void *, size_t))next(&found_write, "write");
     struct stat st;
     ssize_t may, got;
     bool records;
 
-    if (!real_write)
-        *(void **)&real_write = next("write");
     may = allowed(fd, n, at);
     if (may < 0)
         return -1;
@@ -396,6 +393,7 @@ ssize_t write(int fd, const void *from, size_t n)
 ssize_t send(int fd, const void *from, size_t n, int flags)
 {
     REAL(ssize_t, "send", int, const void *, size_t, int);
+
     if (shortened(fd, n))
         n = 1 + random_below(n - 1);
     return real(fd, from, n, flags);
@@ -404,6 +402,7 @@ ssize_t send(int fd, const void *from, size_t n, int flags)
 ssize_t writev(int fd, const struct iovec *v, int count)
 {
     REAL(ssize_t, "writev", int, const struct iovec *, int);
+
     if (count > 0 && shortened(fd, v[0].iov_len + (count > 1)))
         return send(fd, v[0].iov_base, v[0].iov_len, MSG_NOSIGNAL);
     return real(fd, v, count);
@@ -412,6 +411,7 @@ ssize_t writev(int fd, const struct iovec *v, int count)
 ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 {
     REAL(ssize_t, "sendmsg", int, const struct msghdr *, int);
+
     if (m->msg_iovlen > 0 && !m->msg_controllen &&
         shortened(fd, m->msg_iov[0].iov_len + (m->msg_iovlen > 1)))
         return send(fd, m->msg_iov[0].iov_base, m->msg_iov[0].iov_len, flags);
@@ -458,12 +458,14 @@ static int synced(int (*real)(int), int fd)
 int fdatasync(int fd)
 {
     REAL(int, "fdatasync", int);
+
     return synced(real, fd);
 }
 
 int fsync(int fd)
 {
     REAL(int, "fsync", int);
+
     return synced(real, fd);
 }
 
@@ -499,9 +501,9 @@ int ftruncate64(int fd, off64_t size)
 #define FALLOCATE(name, type)                                                  \
     int name(int fd, int mode, type at, type n)                                \
     {                                                                          \
+        REAL(int, "fallocate64", int, int, off64_t, off64_t);                  \
         struct stat st;                                                        \
                                                                                \
-        REAL(int, "fallocate64", int, int, off64_t, off64_t);                  \
         if (meant(fd, &st) && page->full && at + n > st.st_size)               \
             return fail(ENOSPC, &page->done_enospc);                           \
         return real(fd, mode, at, n);                                          \
@@ -556,6 +558,7 @@ int unlink(const char *path)
 int mkdirat(int dir, const char *path, mode_t mode)
 {
     REAL(int, "mkdirat", int, const char *, mode_t);
+
     if (page && page->full && meant_dir(dir, path) &&
         faccessat(dir, path, F_OK, 0) != 0)
         return fail(ENOSPC, &page->done_enospc);
@@ -600,8 +603,7 @@ int clock_gettime(clockid_t id, struct timespec *out)
     base = (int64_t)(wall ? page->base_wall_ns : page->base_ns);
     ns = in_ns(out);
     ns = base + (ns - base) * rate();
-    if (wall)
-        ns += page->wall_ms * 1000000;
+    ns += (wall ? page->wall_ms : (int64_t)page->mono_ms) * 1000000;
     *out = of_ns(ns);
     return 0;
 }
@@ -629,19 +631,23 @@ time_t time(time_t *out)
 /* A wait of the fast clock in real milliseconds, never none for some. */
 static int real_ms(int ms)
 {
-    return ms <= 0 ? ms : (int)((ms + rate() - 1) / rate());
+    if (ms > 0)
+        ms = (int)((ms + rate() - 1) / rate());
+    return page && ms > FAULTS_WAIT_MOST_MS ? FAULTS_WAIT_MOST_MS : ms;
 }
 
 int epoll_wait(int fd, struct epoll_event *out, int most, int ms)
 {
     REAL(int, "epoll_wait", int, struct epoll_event *, int, int);
+
     return real(fd, out, most, real_ms(ms));
 }
 
 int poll(struct pollfd *fds, nfds_t n, int ms)
 {
     REAL(int, "poll", struct pollfd *, nfds_t, int);
-    return real(fds, n, real_ms(ms));
+
+    return real(fds, n, ms <= 0 ? ms : (int)((ms + rate() - 1) / rate()));
 }
 
 int nanosleep(const struct timespec *t, struct timespec *left)
@@ -670,13 +676,14 @@ int pthread_cond_timedwait(pthread_cond_t *restrict c,
     struct timespec at;
     int64_t ns = in_ns(until), mono, base;
 
-    if (!page || (rate() == 1 && !page->wall_ms))
+    if (!page || (rate() == 1 && !page->wall_ms && !page->mono_ms))
         return real(c, m, until);
     clock_gettime(CLOCK_MONOTONIC, &at);
     mono = in_ns(&at);
     clock_gettime(CLOCK_REALTIME, &at);
     if (llabs(ns - mono) < llabs(ns - in_ns(&at))) {
         base = (int64_t)page->base_ns;
+        ns -= (int64_t)page->mono_ms * 1000000;
     } else {
         base = (int64_t)page->base_wall_ns;
         ns -= page->wall_ms * 1000000;

@@ -29,6 +29,15 @@ static ssize_t f_pwrite(int fd, const void *from, size_t n, off_t at)
     return pwrite(fd, from, n, at);
 }
 
+static int f_allocate(int fd, off_t size)
+{
+    if (disk_full) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return posix_fallocate(fd, 0, size);
+}
+
 /* The commit thread: it has seen that there is none. Here space returns, and
  * the keeper makes all the spares it wants before the other thread goes on. */
 static void talk(const char *format)
@@ -86,6 +95,7 @@ static int setup(void **state)
 {
     io = io_real;
     io.pwrite = f_pwrite;
+    io.allocate = f_allocate;
     disk_full = false;
     return bed_new(state);
 }

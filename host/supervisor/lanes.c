@@ -182,7 +182,8 @@ static void give(struct supervisor *s, struct generation *to,
                           .next = l->state.next,
                           .counters = l->state.counters,
                           .pending_count = l->state.pending_count,
-                          .paused = l->destination->paused };
+                          .paused = l->destination->paused ||
+                                    l->destination->held };
     struct err e;
     mf_str where = replay_fill(s, l, &m);
 

@@ -44,6 +44,7 @@
 #define DRAIN_WITHIN_MS  15000 /* for a generation that is replaced */
 #define PLUGIN_WITHIN_MS 10000 /* for one call of plugin code */
 #define STRIKES_OUT      2     /* deaths over an event that make it dead */
+#define STRIKES_RUN 5 /* such events in a row that hold a destination */
 #define STRIKES_MAX      64    /* events of a group that are remembered */
 #define SECOND_LOOK_MS  2500  /* after a refused file that had just changed */
 #define OUTCOMES_KEPT    32    /* reloads whose outcome can be asked for */
@@ -92,6 +93,9 @@ struct sup_destination {
     char *spec;       /* what the worker is told, JSON; NULL: never valid */
     char *sources;    /* names, one a line, of its connections */
     bool isolate, paused;
+    bool held;        /* after a run of events that its plugin died over */
+    unsigned outs;    /* dead letters of that kind without a delivery */
+    uint64_t delivered_at_out; /* when the last of them was made */
     enum destination_condition condition;
     char *problem;    /* why it is refused or missing, or NULL */
     struct msg_destination status;
@@ -136,7 +140,6 @@ struct group {
     struct strike strikes[STRIKES_MAX];
     unsigned next_strike;
     struct msg_careful careful;
-    uint64_t delivered_at_out; /* when the last event became a dead letter */
     struct event *restart;
     struct supervisor *s;
     bool wanted;   /* by the configuration */
@@ -341,6 +344,8 @@ void groups_free(struct supervisor *s);
  * hand, if that was an event. */
 void poison_note(struct group *g, const struct generation *n, const char *how);
 void poison_forget(struct group *g); /* for another version or settings */
+/* The destination is given another run. */
+void poison_release(struct sup_destination *d);
 /* Before it gets lanes. */
 void poison_tell(struct group *g, struct generation *to);
 /* Kills workers whose plugin does not come back. */

@@ -31,7 +31,7 @@ KEY = 'chaos'
 PAGE = {name: i for i, name in enumerate(
     'magic device full sync_fails write_fails short_writes sync_delay_us '
     'wall_ms rate base_ns base_wall_ns lock operations done_enospc done_eio '
-    'done_short done_delays'.split())}
+    'done_short done_delays mono_ms'.split())}
 PAGE_MAGIC = 0x31544c5541464d4d
 
 # host/cli/tally.h
@@ -129,9 +129,16 @@ def rss(pid):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+    """Below those the kernel gives to clients: a host that was killed must
+    find its port free again."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(('127.0.0.1', port))
+                return port
+            except OSError:
+                continue
 
 
 class Campaign:
@@ -218,14 +225,18 @@ class Campaign:
         v['missing'] = sum(p['missing'] for p in v['paths'].values())
         return v
 
+    def move_on(self, ms):
+        """Both clocks jump, so that nothing waits for its next attempt."""
+        self.page['wall_ms'] += ms
+        self.page['mono_ms'] += ms
+
     def all_arrive(self, seconds, jump_ms=0):
-        """jump_ms: the wall clock moves on so far every few seconds, so that
-        nothing waits for its next attempt."""
+        """jump_ms: the clocks move on so far every few seconds."""
         last = [time.monotonic()]
 
         def arrived():
             if jump_ms and time.monotonic() - last[0] > 3:
-                self.page['wall_ms'] += jump_ms
+                self.move_on(jump_ms)
                 last[0] = time.monotonic()
             return self.verdict()['missing'] == 0
         until(arrived, seconds, lambda: 'all arrive: %s' % self.verdict(),

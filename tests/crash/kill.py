@@ -5,9 +5,10 @@
 # as the machine takes: no acknowledged event is lost, and no more arrive
 # twice than were under way, or delivered since the last report was durable.
 #
-# What users of others lose that way: events a sender was told were safe
-# (stores that sync later, or never), and hosts that need a hand to start
-# again on what a crash has left.
+# Answers complaints such as: a buffer on disk that did not survive a pod's
+# kill (fluent-bit#8432), failed events kept in a directory that died with the
+# container (jitsu#1023), messages read that never reach the output
+# (redpanda connect#3700).
 
 import random
 import time

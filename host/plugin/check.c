@@ -28,6 +28,11 @@ struct check {
     struct arena arena;
 };
 
+/* What Segment's hooks gave when a mapping was saved stands beside its fields;
+ * plugins may read it. */
+static const char *const hooks[] = { "onMappingSave", "retlOnMappingSave",
+                                     NULL };
+
 /* What an action that batches understands in its mapping, declared or not. */
 static const char *const batch_controls[] = {
     "enable_batching", "batch_size", "batch_bytes", "batch_keys", NULL,
@@ -238,7 +243,7 @@ static void check_mapping_key(struct check *c,
             check_value(c, field, v);
         return;
     }
-    if (str_starts(key, MF_STR(INTERNAL)) ||
+    if (str_starts(key, MF_STR(INTERNAL)) || text_among(key.ptr, hooks) ||
         (a->batch_size && text_among(key.ptr, batch_controls)))
         return;
     add(c, raw.ptr - 1, "%s has no such field `%s`%s", a->slug, key.ptr,

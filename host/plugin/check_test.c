@@ -134,6 +134,9 @@ static const struct expected cases[] = {
             " \"__segment_internal_sync_mode\": \"add\","
             " \"enable_batching\": true, \"batch_size\": 5}}]",
       NULL, NULL, NULL },
+    { GOOD, "[{\"action\": \"track\", \"mapping\": {\"email\": \"a@b.co\","
+            " \"onMappingSave\": {\"outputs\": {\"id\": \"l1\"}}}}]",
+      NULL, NULL, NULL },
     { GOOD, "[{\"action\": \"page\", \"subscribe\": \"type = \\\"page\\\"\","
             " \"mapping\": {\"batch_size\": 5}}]",
       NULL, "\"batch_size\"", "page has no such field `batch_size`" },

@@ -501,6 +501,34 @@ mf_val fields_defaults(struct arena *a, mf_val array, const char *extra_key,
     return json_root(text);
 }
 
+mf_val fields_over(struct arena *a, mf_val defaults, mf_val mapping)
+{
+    mf_iter all = { { 0 } }, own = { { 0 } };
+    struct json_out w;
+    struct buf b;
+    mf_str key, text;
+    mf_val v;
+
+    buf_init(&b, (size_t)defaults.len + mapping.len + 2);
+    json_out_init(&w, &b);
+    json_begin_object(&w);
+    while (json_next(defaults, &all, &key, &v)) {
+        if (json_get(mapping, json_unescape(key, a)).type != MF_ABSENT)
+            continue;
+        json_key_raw(&w, key);
+        json_val(&w, v);
+    }
+    while (json_next(mapping, &own, &key, &v)) {
+        json_key_raw(&w, key);
+        json_val(&w, v);
+    }
+    json_end_object(&w);
+    ASSERT(!b.full);
+    text = arena_copy(a, buf_view(&b));
+    buf_deinit(&b);
+    return json_root(text);
+}
+
 mf_val fields_find(mf_val array, mf_str key)
 {
     mf_iter it = { { 0 } };

@@ -19,6 +19,7 @@
 
 #define SNIPPET_BYTES     300    /* of an answer, in a message */
 #define RETRY_AFTER_MAX_S 864000 /* longer ones are not believed */
+#define UNIX_SECONDS_MAX  (UINT64_C(1) << 40)
 
 enum step { STEP_PERFORM, STEP_BATCH, STEP_JUDGE, STEP_DELIVER };
 
@@ -436,24 +437,39 @@ static mf_str failure_text(struct call *c, const struct call_answer *a)
                         reason_phrase(a->status), n ? ": " : "", snippet);
 }
 
-/* Retry-After is a number of seconds or a date. */
+/* Ms until a Unix time, 0 if that is past or too far away. */
+static int64_t until(int64_t seconds, int64_t now)
+{
+    now = seconds * 1000 - now;
+    return now > 0 && now <= RETRY_AFTER_MAX_S * 1000LL ? now : 0;
+}
+
+/* A number of seconds or a date. Some who limit the rate say it under other
+ * names, and as a Unix time; beside other failures these do not mean them. */
 static int64_t retry_after(const struct answer *a, int64_t now)
 {
-    mf_str s = host_table.answer_header(&a->pub, "retry-after");
+    static const char *const names[] = { "retry-after",
+                                         "x-ratelimit-retry-after",
+                                         "x-ratelimit-reset" };
+    size_t count = a->a.status == 429 ? COUNT_OF(names) : 1;
+    mf_str s = { "", 0 };
     char text[64];
     uint64_t seconds;
     struct tm tm = { 0 };
 
+    for (size_t k = 0; k < count && s.len == 0; k++)
+        s = host_table.answer_header(&a->pub, names[k]);
+    if (parse_u64(str_trim(s), &seconds) && seconds > RETRY_AFTER_MAX_S)
+        return seconds < UNIX_SECONDS_MAX ? until((int64_t)seconds, now) : 0;
     if (parse_u64(str_trim(s), &seconds))
-        return seconds <= RETRY_AFTER_MAX_S ? (int64_t)seconds * 1000 : 0;
+        return (int64_t)seconds * 1000;
     if (s.len == 0 || s.len >= sizeof text)
         return 0;
     memcpy(text, s.ptr, s.len);
     text[s.len] = 0;
     if (!strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
         return 0;
-    now = (int64_t)timegm(&tm) * 1000 - now;
-    return now > 0 && now <= RETRY_AFTER_MAX_S * 1000LL ? now : 0;
+    return until((int64_t)timegm(&tm), now);
 }
 
 static int32_t no_answer(struct call *c, const struct request *r,

@@ -154,7 +154,7 @@ static int32_t made(mf_call *c, struct task *t, const mf_request *r,
         return kit_settle(c, r, 403,
                           MF_STR("only admins may make custom fields: let one "
                                  "make them, or turn off create_fields"));
-    if (!zd_ok(a) && !zd_duplicate(a)) /* another event was faster */
+    if (!kit_ok(a) && !zd_duplicate(a)) /* another event was faster */
         return MF_OK;
     return --t->making ? MF_CONTINUE : t->write(c, t);
 }
@@ -211,7 +211,7 @@ static int32_t page(mf_call *c, struct task *t, const mf_request *r,
     int served;
 
     (void)r;
-    if (!zd_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     sort_out(c, t, mf_get(c, all, t->kind->fields));
     served = is_empty(t->left);

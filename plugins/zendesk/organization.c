@@ -54,7 +54,7 @@ static int32_t memberships(mf_call *c, struct task *t, const mf_request *r,
     mf_str index;
 
     (void)r;
-    if (!zd_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     while (all.type == MF_ARRAY && mf_next(c, all, &it, &index, &one)) {
         if (zd_same(c, mf_get(c, one, "organization_id"), t->id))
@@ -94,7 +94,7 @@ static int32_t link_user(mf_call *c, struct task *t, const mf_request *r,
 {
     mf_str user = mf_text(c, mf_field(t->event, USER_ID));
 
-    if (!zd_ok(a) || !user.len)
+    if (!kit_ok(a) || !user.len)
         return MF_OK;
     t->id = mf_text(c, mf_get(c, mf_answer_json(a), "organization.id"));
     if (!t->id.len)
@@ -126,7 +126,7 @@ static int32_t namesake(mf_call *c, struct task *t, const mf_request *r,
     mf_val all = mf_answer_json(a);
     mf_val one = mf_get(c, all, "organizations[0]");
 
-    if (!zd_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     if (one.type == MF_ABSENT ||
         mf_given(mf_get(c, all, "organizations[1]")) ||

@@ -18,7 +18,7 @@ static int32_t by_email(mf_call *c, struct task *t, const mf_request *r,
     mf_iter it = { { 0 } };
     mf_str index;
 
-    if (!zd_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     while (users.type == MF_ARRAY && mf_next(c, users, &it, &index, &one)) {
         if (!zd_same(c, mf_get(c, one, "email"), t->email))
@@ -45,7 +45,7 @@ static int32_t by_id(mf_call *c, struct task *t, const mf_request *r,
 {
     mf_val user = mf_get(c, mf_answer_json(a), "users[0]");
 
-    if (!zd_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     if (user.type != MF_ABSENT || !t->email.len)
         return t->found(c, t, r, user);

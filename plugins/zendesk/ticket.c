@@ -54,7 +54,7 @@ static int32_t of_id(mf_call *c, struct task *t, const mf_request *r,
     static const char *const shut[] = { "closed" };
     mf_str ticket = first_but(c, a, shut, COUNT(shut));
 
-    if (!zd_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     if (!ticket.len)
         return kit_settle(c, r, ZD_NOT_FOUND,
@@ -70,7 +70,7 @@ static int32_t of_user(mf_call *c, struct task *t, const mf_request *r,
     static const char *const shut[] = { "solved", "closed" };
     mf_str ticket = first_but(c, a, shut, COUNT(shut));
 
-    if (!zd_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     if (!ticket.len)
         return kit_settle(c, r, MF_SKIP,

@@ -68,7 +68,7 @@ static int32_t organization(mf_call *c, struct task *t, const mf_request *r,
     mf_str id = mf_text(c, mf_get(c, mf_answer_json(a),
                                   "organizations[0].id"));
 
-    if (!zd_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     if (!id.len)
         id = text(c, t, LEAVE_ID);
@@ -98,7 +98,7 @@ static int32_t made_primary(mf_call *c, struct task *t, const mf_request *r,
                             const mf_response *a)
 {
     (void)r;
-    return zd_ok(a) ? leave(c, t) : MF_OK;
+    return kit_ok(a) ? leave(c, t) : MF_OK;
 }
 
 static int32_t identities(mf_call *c, struct task *t, const mf_request *r,
@@ -109,7 +109,7 @@ static int32_t identities(mf_call *c, struct task *t, const mf_request *r,
     mf_str index;
 
     (void)r;
-    if (!zd_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     while (all.type == MF_ARRAY && mf_next(c, all, &it, &index, &one)) {
         mf_str id = mf_text(c, mf_get(c, one, "id"));
@@ -137,7 +137,7 @@ static int32_t written(mf_call *c, struct task *t, const mf_request *r,
                 !zd_same(c, mf_get(c, user, "email"), text(c, t, EMAIL));
 
     t->user = mf_text(c, mf_get(c, user, "id"));
-    if (!zd_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     if (!other && !leaves(c, t))
         return MF_OK;

@@ -46,11 +46,6 @@ mf_str zd_path(mf_call *c, const char *of, mf_str id, const char *tail)
                    mf_encode(c, MF_PERCENT, id), mf_cstr(tail));
 }
 
-int zd_ok(const mf_response *a)
-{
-    return mf_status(a) / 100 == 2;
-}
-
 int zd_duplicate(const mf_response *a)
 {
     return mf_status(a) == 422 &&
@@ -84,9 +79,29 @@ void zd_w_fields(mf_writer *w, const mf_event *e, const char *const *paths,
         mf_w_val(w, paths[i], mf_field(e, (uint32_t)i));
 }
 
+/* Zendesk's own words for what it refuses, or "":
+ *   {"error":"RecordInvalid","description":"Record validation errors",
+ *    "details":{"email":[{"description":"Email: x is not ..."}]}}
+ * Others have {"errors":[{"title":"..."}]} or {"error":{"message":"..."}}. */
+static mf_str words(mf_call *c, const mf_response *a)
+{
+    static const char *const places[] = { "description", "error.message",
+                                          "errors[0].title", "error" };
+    mf_val all = mf_answer_json(a), details = mf_get(c, all, "details"), one;
+    mf_str why = { "", 0 }, key;
+    mf_iter it = { { 0 } };
+
+    if (details.type == MF_OBJECT && mf_next(c, details, &it, &key, &one))
+        why = mf_text(c, mf_get(c, one, "[0].description"));
+    for (size_t i = 0; i < COUNT(places) && !why.len; i++)
+        why = mf_text(c, mf_get(c, all, places[i]));
+    return why;
+}
+
 static int32_t judge(const void *self, mf_call *c, const mf_request *r,
                      const mf_response *a)
 {
+    int32_t result;
     struct step *s;
     void *state;
 
@@ -96,7 +111,9 @@ static int32_t judge(const void *self, mf_call *c, const mf_request *r,
     if (mf_status(a) == 409)
         return kit_settle(c, r, MF_RETRY,
                           MF_STR("changed by another at the same time"));
-    return s->then(c, s->task, r, a);
+    result = s->then(c, s->task, r, a);
+    return result == MF_OK ? kit_refuse(c, r, mf_status(a), words(c, a))
+                           : result;
 }
 
 /* ---- credentials ---- */

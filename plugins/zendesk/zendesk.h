@@ -51,8 +51,6 @@ mf_request *zd_send(mf_call *c, const char *method, mf_str path,
 /* "users" and "7" and "tickets" as users/7/tickets. */
 mf_str zd_path(mf_call *c, const char *of, mf_str id, const char *tail);
 
-int zd_ok(const mf_response *a); /* 2xx */
-
 /* Something of that value is there already. */
 int zd_duplicate(const mf_response *a);
 

@@ -65,12 +65,12 @@ static int32_t found(mf_call *c, struct task *t, const mf_request *r,
         return kit_settle(c, r, ZD_NOT_FOUND,
                           MF_STR("Zendesk has no such user"));
     w = mf_json_body(zd_send(c, "POST", zd_path(c, "users", id, "/events"),
-                             zd_last, t));
+                             NULL, t));
     mf_w_object(w, NULL);
     mf_w_object(w, "event");
     zd_w_fields(w, t->event, zd_event_paths, TYPE, PROPERTIES);
     mf_w_val(w, "properties",
-             mf_given(properties) ? properties : (mf_val){ "{}", 2, MF_OBJECT });
+             mf_given(properties) ? properties : ZD_NOTHING);
     mf_w_end(w);
     w_profile(w, t->event);
     mf_w_end(w);

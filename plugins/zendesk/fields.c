@@ -61,7 +61,7 @@ static mf_str snake(mf_call *c, mf_str s)
 mf_val zd_custom(mf_call *c, mf_val object, const char *const *known,
                  size_t count)
 {
-    mf_val all = { "{}", 2, MF_OBJECT }, value;
+    mf_val all = ZD_NOTHING, value;
     mf_iter it = { { 0 } };
     mf_str key;
 
@@ -226,9 +226,9 @@ static int32_t page(mf_call *c, struct task *t, const mf_request *r,
 }
 
 int32_t zd_with_fields(mf_call *c, struct task *t, uint32_t may_make,
-                       int32_t (*write)(mf_call *, struct task *))
+                       zd_write *write)
 {
-    t->custom = (mf_val){ "{}", 2, MF_OBJECT };
+    t->custom = ZD_NOTHING;
     t->may_make = may_make;
     t->write = write;
     if (is_empty(t->left))

@@ -54,9 +54,7 @@ static int32_t by_id(mf_call *c, struct task *t, const mf_request *r,
 }
 
 void zd_find_user(mf_call *c, struct task *t, mf_str external_id,
-                  mf_str email,
-                  int32_t (*found)(mf_call *, struct task *,
-                                   const mf_request *, mf_val user))
+                  mf_str email, zd_found *found)
 {
     t->email = email;
     t->found = found;

@@ -19,7 +19,7 @@ const char *const zd_ticket_paths[ZD_TICKET_PATHS] = {
 static void comment(mf_call *c, struct task *t, mf_str ticket)
 {
     mf_writer *w = mf_json_body(
-        zd_send(c, "PUT", zd_path(c, "tickets", ticket, ""), zd_last, t));
+        zd_send(c, "PUT", zd_path(c, "tickets", ticket, ""), NULL, t));
 
     mf_w_object(w, NULL);
     mf_w_object(w, "ticket");

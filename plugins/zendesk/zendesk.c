@@ -52,16 +52,6 @@ int zd_duplicate(const mf_response *a)
            kit_has(mf_answer_bytes(a), MF_STR("DuplicateValue"));
 }
 
-int32_t zd_last(mf_call *c, struct task *t, const mf_request *r,
-                const mf_response *a)
-{
-    (void)c;
-    (void)t;
-    (void)r;
-    (void)a;
-    return MF_OK;
-}
-
 void zd_w_id(mf_call *c, mf_writer *w, const char *key, mf_str id)
 {
     mf_val number = mf_parse(c, id);
@@ -101,7 +91,7 @@ static mf_str words(mf_call *c, const mf_response *a)
 static int32_t judge(const void *self, mf_call *c, const mf_request *r,
                      const mf_response *a)
 {
-    int32_t result;
+    int32_t result = MF_OK;
     struct step *s;
     void *state;
 
@@ -111,7 +101,8 @@ static int32_t judge(const void *self, mf_call *c, const mf_request *r,
     if (mf_status(a) == 409)
         return kit_settle(c, r, MF_RETRY,
                           MF_STR("changed by another at the same time"));
-    result = s->then(c, s->task, r, a);
+    if (s->then)
+        result = s->then(c, s->task, r, a);
     return result == MF_OK ? kit_refuse(c, r, mf_status(a), words(c, a))
                            : result;
 }

@@ -11,6 +11,7 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 #define ZD_NOT_FOUND 404
+#define ZD_NOTHING   ((mf_val){ "{}", 2, MF_OBJECT })
 
 /* Records, which have custom fields and are made or updated in one call. */
 struct zd_kind {
@@ -20,42 +21,46 @@ struct zd_kind {
     const char *field;  /* name of one */
 };
 
-struct task {
-    const mf_event *event;
-    const struct zd_kind *kind;
-    mf_val left;       /* custom fields that Zendesk has not been seen to have */
-    mf_val custom;     /* those that it has, as they are written */
-    uint32_t may_make; /* those that Zendesk does not have */
-    uint32_t making;   /* how many of them are being made */
-    mf_str email;      /* whom to find, when the id finds nobody */
-    mf_str id;         /* of the record in Zendesk */
-    mf_str user;       /* the same of the user */
-    int32_t (*write)(mf_call *, struct task *);
-    int32_t (*found)(mf_call *, struct task *, const mf_request *,
-                     mf_val user);
-};
+struct task;
 
 /* Takes an answer. Returns what judge() may. */
 typedef int32_t zd_then(mf_call *, struct task *, const mf_request *,
                         const mf_response *);
+/* The same when a user was looked for; MF_ABSENT if there is none. */
+typedef int32_t zd_found(mf_call *, struct task *, const mf_request *,
+                         mf_val user);
+/* Queues the request that writes the record, and returns MF_CONTINUE. */
+typedef int32_t zd_write(mf_call *, struct task *);
+
+struct task {
+    const mf_event *event;
+    const struct zd_kind *kind;
+    zd_write *write;
+    mf_val left;       /* custom fields not seen in Zendesk so far */
+    mf_val custom;     /* those seen there, as they are written */
+    uint32_t may_make; /* those that are not there */
+    uint32_t making;   /* how many of them are being made */
+    zd_found *found;
+    mf_str email;      /* whom to find, when the id finds nobody */
+    mf_str user;       /* the user's id in Zendesk */
+    mf_str id;         /* the organisation's */
+};
 
 /* ---- zendesk.c ---- */
 
 struct task *zd_task(mf_call *c, const mf_event *e,
                      const struct zd_kind *kind);
 
-/* A request to the API of the account; the path is that behind /api/v2/. */
+/* A request to the API of the account; the path is that behind /api/v2/. then
+ * is NULL for the last one of a chain, which is judged by its status. */
 mf_request *zd_send(mf_call *c, const char *method, mf_str path,
                     zd_then *then, struct task *t);
 
-/* "users" and "7" and "tickets" as users/7/tickets. */
+/* "users", "7" and "/events" as users/7/events. */
 mf_str zd_path(mf_call *c, const char *of, mf_str id, const char *tail);
 
 /* Something of that value is there already. */
 int zd_duplicate(const mf_response *a);
-
-/* The last answer of a chain, judged by its status. */
-zd_then zd_last;
 
 /* An id as the number that it is. */
 void zd_w_id(mf_call *c, mf_writer *w, const char *key, mf_str id);
@@ -74,16 +79,14 @@ mf_val zd_custom(mf_call *c, mf_val object, const char *const *known,
 /* Looks up which of t->left there are, makes those that are missing, if it may,
  * and then calls write(). For perform. */
 int32_t zd_with_fields(mf_call *c, struct task *t, uint32_t may_make,
-                       int32_t (*write)(mf_call *, struct task *));
+                       zd_write *write);
 
 /* ---- person.c ---- */
 
 /* Finds the user of that external id, else of that e-mail address, and calls
- * found(), with MF_ABSENT if there is none. One of both must be given. */
+ * found(). One of both must be given. */
 void zd_find_user(mf_call *c, struct task *t, mf_str external_id,
-                  mf_str email,
-                  int32_t (*found)(mf_call *, struct task *,
-                                   const mf_request *, mf_val user));
+                  mf_str email, zd_found *found);
 
 /* Text of two values is the same but for the case of letters. */
 int zd_same(mf_call *c, mf_val one, mf_str other);

@@ -10,16 +10,14 @@
 #include "plugin/inner.h"
 
 #include "base/clock.h"
+#include "base/retry_after.h"
 
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define SNIPPET_BYTES     300    /* of an answer, in a message */
-#define RETRY_AFTER_MAX_S 864000 /* longer ones are not believed */
-#define UNIX_SECONDS_MAX  (UINT64_C(1) << 40)
 
 enum step { STEP_PERFORM, STEP_BATCH, STEP_JUDGE, STEP_DELIVER };
 
@@ -437,39 +435,19 @@ static mf_str failure_text(struct call *c, const struct call_answer *a)
                         reason_phrase(a->status), n ? ": " : "", snippet);
 }
 
-/* Ms until a Unix time, 0 if that is past or too far away. */
-static int64_t until(int64_t seconds, int64_t now)
+/* How long the far side asks to be left alone. Some who limit the rate say it
+ * under other names; beside other failures these do not mean that. */
+static int64_t told_after(const struct answer *a, int64_t now)
 {
-    now = seconds * 1000 - now;
-    return now > 0 && now <= RETRY_AFTER_MAX_S * 1000LL ? now : 0;
-}
+    static const char *const others[] = { "x-ratelimit-retry-after",
+                                          "x-ratelimit-reset" };
+    mf_str s = host_table.answer_header(&a->pub, "retry-after");
 
-/* A number of seconds or a date. Some who limit the rate say it under other
- * names, and as a Unix time; beside other failures these do not mean them. */
-static int64_t retry_after(const struct answer *a, int64_t now)
-{
-    static const char *const names[] = { "retry-after",
-                                         "x-ratelimit-retry-after",
-                                         "x-ratelimit-reset" };
-    size_t count = a->a.status == 429 ? COUNT_OF(names) : 1;
-    mf_str s = { "", 0 };
-    char text[64];
-    uint64_t seconds;
-    struct tm tm = { 0 };
-
-    for (size_t k = 0; k < count && s.len == 0; k++)
-        s = host_table.answer_header(&a->pub, names[k]);
-    if (parse_u64(str_trim(s), &seconds) && seconds > RETRY_AFTER_MAX_S)
-        return seconds < UNIX_SECONDS_MAX ? until((int64_t)seconds, now) : 0;
-    if (parse_u64(str_trim(s), &seconds))
-        return (int64_t)seconds * 1000;
-    if (s.len == 0 || s.len >= sizeof text)
-        return 0;
-    memcpy(text, s.ptr, s.len);
-    text[s.len] = 0;
-    if (!strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
-        return 0;
-    return until((int64_t)timegm(&tm), now);
+    if (s.len || a->a.status != 429)
+        return retry_after_ms(s, now);
+    for (size_t k = 0; k < COUNT_OF(others) && s.len == 0; k++)
+        s = host_table.answer_header(&a->pub, others[k]);
+    return rate_reset_ms(s, now);
 }
 
 static int32_t no_answer(struct call *c, const struct request *r,
@@ -490,9 +468,10 @@ static int32_t no_answer(struct call *c, const struct request *r,
     if (r->why.len)
         *message = r->why;
     else
-        *message = call_message(c, "%s: %s %.*s", text, r->out.method,
+        *message = call_message(c, "%s: %s %.*s%s%.*s", text, r->out.method,
                                 (int)r->out.real_url.len,
-                                r->out.real_url.ptr);
+                                r->out.real_url.ptr, a->why.len ? ": " : "",
+                                (int)a->why.len, a->why.ptr);
     if (a->failure == MF_FAIL_REFUSED)
         return MF_INVALID;
     return a->failure == MF_FAIL_TIMEOUT ? 408 : MF_RETRY;
@@ -519,7 +498,7 @@ static void host_verdict(struct call *c, const struct request *r,
     else
         message = failure_text(c, &a->a);
     if (!c->retry_after_ms)
-        c->retry_after_ms = retry_after(a, c->now);
+        c->retry_after_ms = told_after(a, c->now);
     for (uint32_t k = 0; k < n; k++)
         call_settle(c, request_covered(r, k), status, message);
     c->retry_after_ms = said;
@@ -545,7 +524,7 @@ static void take_token(struct call *c, const struct answer *a)
 /* The answer to a token request of the host's own. */
 static int32_t judge_token(struct call *c, const struct answer *a)
 {
-    c->retry_after_ms = retry_after(a, c->now);
+    c->retry_after_ms = told_after(a, c->now);
     return oauth_judge(c, a->a.status, host_table.answer_json(&a->pub))
                ? MF_CONTINUE
                : MF_OK;

@@ -100,6 +100,7 @@ struct sup_destination {
     bool pace_known;          /* false: it never had one */
     const struct generation *pacer; /* the worker that has it, or NULL */
     bool held;        /* after a run of events that its plugin died over */
+    char held_why[160];
     unsigned outs;    /* dead letters of that kind without a delivery */
     uint64_t delivered_at_out; /* when the last of them was made */
     enum destination_condition condition;

@@ -70,7 +70,7 @@ static void flight_free(struct flight *f)
 static void judge_health(struct destination *d, bool failed, bool probe)
 {
     switch (health_judge(&d->health, failed, probe, clock_mono_ms(),
-                         chance64())) {
+                         failed ? chance64() : 0)) {
     case HEALTH_WELL:
         log_info("%s: answers again", d->name);
         limiter_revive(&d->limiter);

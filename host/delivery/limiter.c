@@ -120,9 +120,11 @@ static void end_round(struct limiter *l, int64_t now_ns)
     if (usual > 0 && took > SLOW_QUICK * usual + LIMITER_SLACK_NS)
         l->quick = false;
     if (usual > 0 && took > SLOW_TIMES * usual + LIMITER_SLACK_NS) {
-        bad(l, &l->slow, took, &slow_trial, now_ns);
+        if (++l->slow_rounds > 1)
+            bad(l, &l->slow, took, &slow_trial, now_ns);
         return;
     }
+    l->slow_rounds = 0;
     l->slow.cutting = false;
     if (usual <= 0 || took < usual)
         l->slow.usual = took;

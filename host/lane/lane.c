@@ -3,6 +3,7 @@
  * lane.c - see lane.h. */
 #include "lane/lane.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -23,6 +24,7 @@ struct lane {
     unsigned waiting; /* parts, for their turn */
     struct counters counters;
     int64_t last_ms; /* received_ms of the event read last */
+    int64_t reported_ms;
     bool dirty;
 };
 
@@ -391,4 +393,10 @@ void lane_report(struct lane *l, struct buf *to)
     if (left)
         buf_add(to, l->again + l->again_at, left * sizeof *l->again);
     l->dirty = false;
+    l->reported_ms = clock_mono_ms();
+}
+
+int64_t lane_reported_ms(const struct lane *l)
+{
+    return l->reported_ms;
 }

@@ -96,6 +96,8 @@ enum lane_take lane_reread(struct lane *l, const struct lane_event *ev,
 
 /* True if the state changed since the last report. */
 bool lane_dirty(const struct lane *l);
+/* When lane_report() was called last, monotonic; 0: never. */
+int64_t lane_reported_ms(const struct lane *l);
 /* Appends a struct msg_lane_state and its pending list. */
 void lane_report(struct lane *l, struct buf *to);
 

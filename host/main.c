@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/explain.h"
 #include "delivery/worker.h"
 #include "ingest/ingest.h"
 
@@ -25,6 +26,8 @@ static const struct command {
     { "send", "one event from flags or standard input", cmd_send },
     { "pause", "stop delivering to a destination", cmd_pause },
     { "resume", "go on delivering to it", cmd_pause },
+    { "explain", "everything that became of one event", cmd_explain },
+    { "audit", "the proof that no event is unaccounted for", cmd_audit },
     { "plugins", "what is installed; what a plugin asks for", cmd_plugins },
     { "map", "what would be sent, without a network", cmd_map },
     { "test", "the cases of plugins, without a network", cmd_test },
@@ -58,6 +61,8 @@ static int role(int argc, char **argv)
         return ingest_main((uid_t)uid, (gid_t)gid, (pid_t)parent);
     if (strcmp(argv[2], "admin") == 0)
         return admin_main((uid_t)uid, (gid_t)gid, (pid_t)parent);
+    if (strcmp(argv[2], "explain") == 0)
+        return explain_main((pid_t)parent);
     if (strcmp(argv[2], "worker") == 0)
         return worker_main(argv[3], (uid_t)uid, (gid_t)gid, (pid_t)parent);
     return usage(stderr);

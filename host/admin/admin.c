@@ -206,6 +206,35 @@ static mf_str segment(struct admin *a, mf_str path, unsigned n)
     return (mf_str){ "", 0 };
 }
 
+/* The value of name=... in the query, decoded; "" when it is not there. */
+static mf_str parameter(struct admin *a, struct http_request *r,
+                        const char *name)
+{
+    const char *p = r->query.ptr, *end = p + r->query.len;
+    size_t len = strlen(name);
+    mf_str s = { "", 0 };
+    struct buf b;
+
+    while (p && p < end) {
+        const char *stop = memchr(p, '&', (size_t)(end - p));
+
+        if (!stop)
+            stop = end;
+        if ((size_t)(stop - p) > len && memcmp(p, name, len) == 0 &&
+            p[len] == '=') {
+            buf_init(&b, 4096);
+            if (percent_decode(&b, (mf_str){ p + len + 1,
+                                             (size_t)(stop - p) - len - 1 },
+                               true))
+                s = arena_copy(&a->arena, buf_view(&b));
+            buf_deinit(&b);
+            return s;
+        }
+        p = stop + 1;
+    }
+    return s;
+}
+
 static bool is_method(struct http_request *r, const char *method)
 {
     return mf_eq(r->method, mf_cstr(method));
@@ -227,6 +256,29 @@ static void on_destination(struct admin *a, struct http_request *r)
         reply_error(a, r, 404, "not_found", "there is nothing at this path");
 }
 
+/* /v1/events/{messageId}, and ?source=NAME where several may have it. */
+static void on_event(struct admin *a, struct http_request *r)
+{
+    mf_str id = segment(a, r->path, 2), source = parameter(a, r, "source");
+    struct json_out w;
+    struct buf b;
+
+    if (id.len == 0) {
+        reply_error(a, r, 404, "not_found", "name a messageId");
+        return;
+    }
+    buf_init(&b, 65536);
+    json_out_init(&w, &b);
+    json_begin_object(&w);
+    json_kstr(&w, "verb", MF_STR("event"));
+    json_kstr(&w, "message_id", id);
+    if (source.len)
+        json_kstr(&w, "source", source);
+    json_end_object(&w);
+    ask(a, r, FORM_BODY, buf_view(&b));
+    buf_deinit(&b);
+}
+
 static void on_v1(struct admin *a, struct http_request *r)
 {
     mf_str what = segment(a, r->path, 1);
@@ -242,6 +294,8 @@ static void on_v1(struct admin *a, struct http_request *r)
                  segment(a, r->path, 2));
     else if (mf_eq(what, MF_STR("destinations")))
         on_destination(a, r);
+    else if (mf_eq(what, MF_STR("events")) && is_method(r, "GET"))
+        on_event(a, r);
     else
         reply_error(a, r, 404, "not_found", "there is nothing at this path");
 }

@@ -40,6 +40,12 @@ static const struct metric {
       "oldest_pending_seconds" },
     { "lane_pending", "gauge", "Events of a connection not settled yet.",
       OVER_LANES, "pending" },
+    { "lane_lost_total", "counter",
+      "Events of a connection that retention or damage took.", OVER_LANES,
+      "lost" },
+    { "lane_near_retention", "gauge",
+      "1 where retention is about to take what a connection has not read.",
+      OVER_LANES, "near_retention" },
     { "journal_bytes", "gauge", "Size of the journal.", OVER_ONE,
       "journal.bytes" },
     { "journal_commits_total", "counter", "Group commits.", OVER_ONE,
@@ -95,7 +101,7 @@ static void value(struct buf *to, mf_val v)
     if (v.type == MF_NUMBER)
         buf_add(to, v.raw, v.len);
     else
-        buf_char(to, '0');
+        buf_char(to, json_is_true(v) ? '1' : '0');
     buf_char(to, '\n');
 }
 

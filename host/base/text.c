@@ -598,6 +598,15 @@ bool utf8_valid(const char *p, size_t len)
     return true;
 }
 
+mf_str utf8_cut(mf_str s, size_t most)
+{
+    if (s.len <= most)
+        return s;
+    while (most && ((unsigned char)s.ptr[most] & 0xC0) == 0x80)
+        most--;
+    return (mf_str){ s.ptr, most };
+}
+
 void utf8_put(struct buf *b, uint32_t c)
 {
     char s[4];

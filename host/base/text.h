@@ -56,6 +56,8 @@ void random_bytes(void *out, size_t n);
 
 /* Strict UTF-8: no overlong forms, surrogates or values past U+10FFFF. */
 bool utf8_valid(const char *p, size_t len);
+/* At most `most` bytes of valid UTF-8, no character cut in two. */
+mf_str utf8_cut(mf_str s, size_t most);
 /* Appends one code point. */
 void utf8_put(struct buf *b, uint32_t code_point);
 

@@ -125,6 +125,20 @@ static void utf8(void **state)
     assert_false(utf8_valid("\xc3", 1));
 }
 
+static void no_character_is_cut_in_two(void **state)
+{
+    static const mf_str s = MF_STR("a\xc3\xa9\xf0\x9f\x98\x80z");
+    static const size_t lengths[] = { 0, 1, 1, 3, 3, 3, 3, 7, 8, 8 };
+
+    (void)state;
+    for (size_t most = 0; most < COUNT_OF(lengths); most++) {
+        mf_str got = utf8_cut(s, most);
+
+        assert_int_equal(got.len, lengths[most]);
+        assert_true(utf8_valid(got.ptr, got.len));
+    }
+}
+
 static void a_buffer_stops_at_its_maximum(void **state)
 {
     struct buf b;
@@ -173,6 +187,7 @@ int main(void)
         cmocka_unit_test(units),
         cmocka_unit_test(encodings),
         cmocka_unit_test(utf8),
+        cmocka_unit_test(no_character_is_cut_in_two),
         cmocka_unit_test(a_buffer_stops_at_its_maximum),
         cmocka_unit_test(an_arena_says_when_it_is_past_its_limit),
         cmocka_unit_test(suggestions),

@@ -4,13 +4,13 @@
  * resume, send. */
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/options.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "json/json.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +69,7 @@ static void print_status(mf_val s, struct arena *a)
         printf("%-20s %12lld %10lld\n", text_of(o, "name", a),
                (long long)number_of(o, "received"), (long long)rejected);
     }
-    printf("\n%-20s %-20s %-14s %10s %9s %8s %6s %8s %8s  %s\n",
+    printf("\n%-20s %-20s %-14s %10s %11s %8s %6s %8s %8s  %s\n",
            "DESTINATION", "PLUGIN", "STATE", "DELIVERED", "PENDING",
            "FILTERED", "DEAD", "RETRIES", "OLDEST", "LAST ERROR");
     it = (mf_iter){ { 0 } };
@@ -77,11 +77,12 @@ static void print_status(mf_val s, struct arena *a)
         const char *state = text_of(o, "state", a);
         bool good = strcmp(state, "active") == 0;
 
-        printf("%-20s %-20s %s%-14s%s %10lld %9lld %8lld %6lld %8lld %7.0fs  "
-               "%s\n",
+        printf("%-20s %-20s %s%-14s%s %10lld %2s%9lld %8lld %6lld %8lld "
+               "%7.0fs  %s\n",
                text_of(o, "name", a), text_of(o, "plugin", a),
                colour(good ? "\033[32m" : "\033[31m"), state,
                colour("\033[0m"), (long long)number_of(o, "delivered"),
+               json_is_true(json_get(o, MF_STR("pending_exact"))) ? "" : "<=",
                (long long)number_of(o, "pending"),
                (long long)number_of(o, "filtered"),
                (long long)number_of(o, "dead"),
@@ -93,8 +94,12 @@ static void print_status(mf_val s, struct arena *a)
 
 int cmd_status(int argc, char **argv)
 {
-    static const struct option options[] = { { "json", 0, NULL, 'j' },
-                                             { NULL, 0, NULL, 0 } };
+    static const struct option options[] = { OPTION_CONFIG, OPTION_JSON,
+                                             OPTION_HELP };
+    static const char usage[] =
+        "usage: manifold status [-c FILE] [--json]\n"
+        "\n"
+        "What each source and destination is at: state, counts, last error.\n";
     const char *path = NULL;
     bool json = false;
     struct config *c;
@@ -103,15 +108,13 @@ int cmd_status(int argc, char **argv)
     struct err e;
     int o, rc = EXIT_OK;
 
-    while ((o = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
-        if (o == '?') {
-            fputs("usage: manifold status [-c FILE] [--json]\n", stderr);
-            return EXIT_USAGE;
-        }
+    while ((o = option_next(argc, argv, "c:", options, usage)) != -1) {
         if (o == 'c')
             path = optarg;
         json |= o == 'j';
     }
+    if (operands_check(argc, 0, 0, usage) != EXIT_OK)
+        return EXIT_USAGE;
     c = config_or_complain(config_path(path));
     if (!c)
         return EXIT_CONFIG;
@@ -174,9 +177,16 @@ static int wait_for_reload(const struct config *c, int64_t id, struct buf *b,
 
 int cmd_reload(int argc, char **argv)
 {
-    static const struct option options[] = { { "json", 0, NULL, 'j' },
-                                             { "force", 0, NULL, 'f' },
-                                             { NULL, 0, NULL, 0 } };
+    static const struct option options[] = {
+        OPTION_CONFIG, OPTION_JSON, { "force", 0, NULL, 'f' }, OPTION_HELP
+    };
+    static const char usage[] =
+        "usage: manifold reload [-c FILE] [--force] [--json]\n"
+        "\n"
+        "Reads configuration and plugins again, waits, prints what changed;\n"
+        "status 1 if anything was refused.\n"
+        "\n"
+        "  --force  also plugins that were refused and look unchanged\n";
     const char *path = NULL;
     bool json = false, force = false;
     struct config *c;
@@ -185,17 +195,14 @@ int cmd_reload(int argc, char **argv)
     struct err e;
     int o, rc = EXIT_OK;
 
-    while ((o = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
-        if (o == '?') {
-            fputs("usage: manifold reload [-c FILE] [--force] [--json]\n",
-                  stderr);
-            return EXIT_USAGE;
-        }
+    while ((o = option_next(argc, argv, "c:", options, usage)) != -1) {
         if (o == 'c')
             path = optarg;
         json |= o == 'j';
         force |= o == 'f';
     }
+    if (operands_check(argc, 0, 0, usage) != EXIT_OK)
+        return EXIT_USAGE;
     /* A configuration with faults must not keep the server's own refusal from
      * being shown: it is looked for with what can be read. */
     c = config_readable(config_path(path));
@@ -228,19 +235,26 @@ int cmd_reload(int argc, char **argv)
 
 int cmd_pause(int argc, char **argv)
 {
+    static const struct option options[] = { OPTION_CONFIG, OPTION_JSON,
+                                             OPTION_HELP };
+    static const char usage[] =
+        "usage: manifold pause|resume [-c FILE] [--json] DESTINATION\n"
+        "\n"
+        "What is paused keeps its events in the journal, over restarts too.\n";
     const char *path = NULL, *verb = argv[0];
+    bool json = false;
     struct buf b, url;
     struct config *c;
     struct err e;
     int o, rc = EXIT_OK;
 
-    while ((o = getopt(argc, argv, "c:")) != -1)
+    while ((o = option_next(argc, argv, "c:", options, usage)) != -1) {
         if (o == 'c')
             path = optarg;
-    if (o == '?' || optind + 1 != argc) {
-        fprintf(stderr, "usage: manifold %s [-c FILE] DESTINATION\n", verb);
-        return EXIT_USAGE;
+        json |= o == 'j';
     }
+    if (operands_check(argc, 1, 1, usage) != EXIT_OK)
+        return EXIT_USAGE;
     c = config_or_complain(config_path(path));
     if (!c)
         return EXIT_CONFIG;
@@ -252,6 +266,8 @@ int cmd_pause(int argc, char **argv)
     buf_char(&url, 0);
     if (admin_exchange(c, url.data, "{}", &b, &e) != 0)
         rc = fail(verb, &e);
+    else if (json)
+        printf("%.*s\n", (int)b.len, b.data);
     buf_deinit(&url);
     buf_deinit(&b);
     config_free(c);
@@ -344,12 +360,16 @@ static int post_event(const struct config *c, const struct conf_source *src,
 static int parse_send(int argc, char **argv, struct outgoing *s,
                       const char **path, const char **source)
 {
+    static const struct option options[] = { OPTION_CONFIG, OPTION_JSON,
+                                             OPTION_HELP };
     int o;
 
     s->type = "track";
-    while ((o = getopt(argc, argv, "c:s:u:a:e:p:")) != -1) {
+    while ((o = option_next(argc, argv, "c:s:u:a:e:p:", options,
+                            send_usage)) != -1) {
         switch (o) {
         case 'c': *path = optarg; break;
+        case 'j': break; /* the answer is JSON as it is */
         case 's': *source = optarg; break;
         case 'u': s->user = optarg; break;
         case 'a': s->anonymous = optarg; break;

@@ -16,6 +16,7 @@
 #include "cli/bench_map.h"
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/options.h"
 
 #include "base/clock.h"
 #include "base/io.h"
@@ -27,7 +28,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -582,15 +582,15 @@ static int parse(struct bench *b, int argc, char **argv, const char **what)
 {
     static const struct option options[] = {
         { "seconds", 1, NULL, 's' }, { "connections", 1, NULL, 'n' },
-        { "plugins", 1, NULL, 'p' }, { NULL, 0, NULL, 0 }
+        { "plugins", 1, NULL, 'p' }, OPTION_HELP
     };
     static const char *const words[] = { "", "ingest", "deliver", "map",
                                          NULL };
     uint64_t n;
     int o;
 
-    while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (o == '?' || (o != 'p' && !parse_u64(mf_cstr(optarg), &n)))
+    while ((o = option_next(argc, argv, "", options, usage)) != -1) {
+        if (o != 'p' && !parse_u64(mf_cstr(optarg), &n))
             return -1;
         if (o == 's' && n > 0)
             b->seconds = (double)n;

@@ -38,6 +38,7 @@ struct play {
     struct outcome *results;
     size_t result_count;
     bool is_batch, filtered, deliver;
+    bool named; /* the input says which action; asked for each event */
     mf_val token;
     uint64_t uuids;
     const char *fault;
@@ -386,7 +387,7 @@ static size_t subs_of(struct play *p, mf_val event,
 {
     size_t n = 0;
 
-    if (get(p, "action").type == MF_STRING) {
+    if (p->named) {
         subs[0] = 0;
         return 1;
     }
@@ -460,6 +461,7 @@ static void send_batch(struct play *p, unsigned sub, mf_val *events,
 
 static void run_batch_of(struct play *p, unsigned sub, const bool *wanted)
 {
+    mf_val list = get(p, "events"), v;
     size_t count = p->result_count, n = 0, at = 0;
     mf_val *events = arena_alloc(&p->arena, (count + 1) * sizeof *events);
     mf_val *payloads = arena_alloc(&p->arena, (count + 1) * sizeof *payloads);
@@ -467,9 +469,8 @@ static void run_batch_of(struct play *p, unsigned sub, const bool *wanted)
     mf_iter it = { { 0 } };
     struct err e;
     mf_str key;
-    mf_val v;
 
-    for (; json_next(get(p, "events"), &it, &key, &v); at++) {
+    for (; json_next(list, &it, &key, &v); at++) {
         if (!wanted[at])
             continue;
         e.text[0] = 0;
@@ -575,7 +576,7 @@ static mf_val subscription(struct play *p)
     struct buf b;
     mf_str text;
 
-    if (get(p, "action").type != MF_STRING)
+    if (!p->named)
         return none;
     buf_init(&b, CASE_BYTES_MAX);
     json_out_init(&w, &b);
@@ -666,6 +667,7 @@ void case_run(struct plugin *plugin, mf_val input,
     json_begin_array(&p.rw);
     json_begin_array(&p.pw);
     p.deliver = o->deliver;
+    p.named = get(&p, "action").type == MF_STRING;
     run(&p, o);
     json_end_array(&p.rw);
     json_end_array(&p.pw);

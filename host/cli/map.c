@@ -7,6 +7,7 @@
  * read. */
 #include "cli/cases.h"
 #include "cli/commands.h"
+#include "cli/options.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -29,12 +30,6 @@ static const char usage[] =
     "\n"
     "  --plugin FILE  the plugin's .so\n"
     "  --fixed        clock, chance and UUIDs of the input, not of the day\n";
-
-static int bad_usage(const char *what, const char *arg)
-{
-    fprintf(stderr, "manifold map: %s%s\n%s", what, arg, usage);
-    return 2;
-}
 
 /* One line without its end; false at the end of input. A line that is longer
  * than CASE_BYTES_MAX is read to its end and given as "". */
@@ -168,26 +163,25 @@ static int map_lines(struct plugin *p, const struct case_options *o)
 
 int cmd_map(int argc, char **argv)
 {
+    static const struct option options[] = {
+        { "plugin", 1, NULL, 'p' }, { "fixed", 0, NULL, 'f' }, OPTION_JSON,
+        OPTION_HELP
+    };
     struct case_options o = { .fixed = false };
     const char *file = NULL;
     struct plugin *p;
     struct err e = { "" };
-    int rc;
+    int rc, c;
 
-    for (int k = 1; k < argc; k++) {
-        if (strcmp(argv[k], "--fixed") == 0)
-            o.fixed = true;
-        else if (strcmp(argv[k], "--help") == 0)
-            return fputs(usage, stdout) < 0;
-        else if (strcmp(argv[k], "--plugin") == 0 && k + 1 < argc)
-            file = argv[++k];
-        else if (strncmp(argv[k], "--plugin=", 9) == 0)
-            file = argv[k] + 9;
-        else
-            return bad_usage("unknown argument: ", argv[k]);
+    while ((c = option_next(argc, argv, "", options, usage)) != -1) {
+        if (c == 'p')
+            file = optarg;
+        o.fixed |= c == 'f';
     }
+    if (operands_check(argc, 0, 0, usage) != EXIT_OK)
+        return EXIT_USAGE;
     if (!file)
-        return bad_usage("--plugin FILE is missing", "");
+        return usage_error(usage, "map: --plugin FILE is missing");
     p = plugin_open(file, &e);
     if (!p) {
         fprintf(stderr, "manifold map: %s\n", e.text);

@@ -4,6 +4,7 @@
  * cases as it is. It makes a folder and never touches one that is there, nor
  * any file beside it. */
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "cli/scaffold.h"
 
 #include "base/buf.h"
@@ -14,7 +15,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -195,26 +195,17 @@ int cmd_new(int argc, char **argv)
 {
     static const struct option options[] = { { "c", 0, NULL, 'x' },
                                              { "dir", 1, NULL, 'd' },
-                                             { "help", 0, NULL, 'h' },
-                                             { NULL, 0, NULL, 0 } };
+                                             OPTION_HELP };
     struct project p = { 0 };
     const char *dir = NULL;
     int o, rc;
 
-    while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (o == 'h')
-            return fputs(usage, stdout) < 0 ? EXIT_FAILED : EXIT_OK;
-        if (o == '?') {
-            fputs(usage, stderr);
-            return EXIT_USAGE;
-        }
+    while ((o = option_next(argc, argv, "", options, usage)) != -1) {
         p.coded |= o == 'x';
         dir = o == 'd' ? optarg : dir;
     }
-    if (optind + 1 != argc) {
-        fputs(usage, stderr);
+    if (operands_check(argc, 1, 1, usage) != EXIT_OK)
         return EXIT_USAGE;
-    }
     p.slug = argv[optind];
     if (!is_slug(p.slug)) {
         fprintf(stderr, "manifold new: \"%s\" is no slug: it begins with a-z "

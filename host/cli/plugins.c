@@ -4,6 +4,7 @@
  * plugin asks for, or what the static check says of a file. */
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/options.h"
 
 #include "base/mem.h"
 #include "json/json.h"
@@ -11,7 +12,6 @@
 #include "plugin/store.h"
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,23 +214,25 @@ static int from_directory(const char *config_option, const char *slug,
 
 int cmd_plugins(int argc, char **argv)
 {
-    static const struct option options[] = { { "json", 0, NULL, 'j' },
-                                             { NULL, 0, NULL, 0 } };
+    static const struct option options[] = { OPTION_CONFIG, OPTION_JSON,
+                                             OPTION_HELP };
+    static const char usage[] =
+        "usage: manifold plugins [-c FILE] [--json] [SLUG | FILE.so]\n"
+        "\n"
+        "What is in the plugins directory; with SLUG its settings, actions\n"
+        "and presets; with FILE.so the static check and the manifest, needing\n"
+        "no configuration.\n";
     const char *path = NULL, *what;
     bool json = false;
     int o;
 
-    while ((o = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
-        if (o == '?' || argc - optind > 1) {
-            fputs("usage: manifold plugins [-c FILE] [--json] [SLUG | "
-                  "FILE.so]\n",
-                  stderr);
-            return EXIT_USAGE;
-        }
+    while ((o = option_next(argc, argv, "c:", options, usage)) != -1) {
         if (o == 'c')
             path = optarg;
         json |= o == 'j';
     }
+    if (operands_check(argc, 0, 1, usage) != EXIT_OK)
+        return EXIT_USAGE;
     what = optind < argc ? argv[optind] : NULL;
     if (what && (strchr(what, '/') || access(what, R_OK) == 0 ||
                  (strlen(what) > 3 &&

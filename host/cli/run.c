@@ -3,6 +3,7 @@
  * run.c - `manifold run` and `manifold check`. */
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/options.h"
 
 #include "base/mem.h"
 #include "base/text.h"
@@ -10,18 +11,11 @@
 #include "plugin/store.h"
 #include "supervisor/supervisor.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FAULTS_OF_ONE 50 /* told of one destination */
-
-static int usage(const char *text)
-{
-    fputs(text, stderr);
-    return EXIT_USAGE;
-}
 
 /* ---- check ---- */
 
@@ -126,9 +120,35 @@ out:
     free(found);
 }
 
-/* Loads and checks everything that can be known without a side effect. NULL
- * after an error; warnings are printed either way. */
-static struct config *load_checked(const char *path)
+static void write_faults_json(const struct faults *f, struct buf *to)
+{
+    struct json_out w;
+
+    json_out_init(&w, to);
+    json_begin_object(&w);
+    json_kint(&w, "errors", (int64_t)f->errors);
+    json_kint(&w, "left_off", (int64_t)f->left_off);
+    json_key(&w, MF_STR("faults"));
+    json_begin_array(&w);
+    for (size_t i = 0; i < f->count; i++) {
+        const struct fault *x = &f->list[i];
+
+        json_begin_object(&w);
+        json_kstr(&w, "file", mf_cstr(x->at.file ? x->at.file : ""));
+        json_kint(&w, "line", x->at.line);
+        json_kint(&w, "column", x->at.column);
+        json_kstr(&w, "severity",
+                  x->warning ? MF_STR("warning") : MF_STR("error"));
+        json_kstr(&w, "text", mf_cstr(x->text));
+        json_end_object(&w);
+    }
+    json_end_array(&w);
+    json_end_object(&w);
+    buf_char(to, '\n');
+}
+
+/* Everything that can be known without a side effect. */
+static int check(const char *path, bool json)
 {
     struct faults *f = xcalloc(1, sizeof *f);
     struct config *c = NULL;
@@ -139,60 +159,68 @@ static struct config *load_checked(const char *path)
     rc = config_load(path, &c, f);
     if (c)
         check_plugins(c, f);
+    rc = rc != 0 || f->errors ? EXIT_CONFIG : EXIT_OK;
     faults_sort(f);
     buf_init(&b, 1u << 20);
-    faults_write(f, &b);
+    if (json)
+        write_faults_json(f, &b);
+    else
+        faults_write(f, &b);
     if (c)
         redact_buf(c->secrets, &b, 0);
     if (b.len)
-        fwrite(b.data, 1, b.len, stderr);
+        fwrite(b.data, 1, b.len, json ? stdout : stderr);
     buf_deinit(&b);
-    if (rc != 0 || f->errors) {
-        config_free(c);
-        c = NULL;
-    }
+    if (rc == EXIT_OK)
+        fprintf(stderr, "%s: ok, %zu sources, %zu destinations\n", path,
+                c->sources.count, c->destinations.count);
+    config_free(c);
     faults_deinit(f);
     free(f);
-    return c;
+    return rc;
 }
 
 int cmd_check(int argc, char **argv)
 {
+    static const struct option options[] = { OPTION_CONFIG, OPTION_JSON,
+                                             OPTION_HELP };
+    static const char usage[] =
+        "usage: manifold check [-c FILE] [--json]\n"
+        "\n"
+        "Configuration, plugins, settings and mappings, without a side effect:\n"
+        "each fault as FILE:LINE:COLUMN, what, and what to do; status 78.\n";
     const char *path = NULL;
-    struct config *c;
+    bool json = false;
     int o;
 
-    while ((o = getopt(argc, argv, "c:")) != -1) {
-        if (o != 'c')
-            return usage("usage: manifold check [-c FILE]\n");
-        path = optarg;
+    while ((o = option_next(argc, argv, "c:", options, usage)) != -1) {
+        if (o == 'c')
+            path = optarg;
+        json |= o == 'j';
     }
-    if (optind != argc)
-        return usage("usage: manifold check [-c FILE]\n");
-    c = load_checked(config_path(path));
-    if (!c)
-        return EXIT_CONFIG;
-    fprintf(stderr, "%s: ok, %zu sources, %zu destinations\n",
-            config_path(path), c->sources.count, c->destinations.count);
-    config_free(c);
-    return EXIT_OK;
+    if (operands_check(argc, 0, 0, usage) != EXIT_OK)
+        return EXIT_USAGE;
+    return check(config_path(path), json);
 }
 
 /* ---- run ---- */
 
 int cmd_run(int argc, char **argv)
 {
+    static const struct option options[] = { OPTION_CONFIG, OPTION_HELP };
+    static const char usage[] =
+        "usage: manifold run [-c FILE]\n"
+        "\n"
+        "The server, in the foreground. HUP reloads, TERM and INT drain and\n"
+        "stop.\n";
     const char *path = NULL;
     struct config *c;
     int o;
 
-    while ((o = getopt(argc, argv, "c:")) != -1) {
-        if (o != 'c')
-            return usage("usage: manifold run [-c FILE]\n");
+    while ((o = option_next(argc, argv, "c:", options, usage)) != -1)
         path = optarg;
-    }
-    if (optind != argc)
-        return usage("usage: manifold run [-c FILE]\n");
+    if (operands_check(argc, 0, 0, usage) != EXIT_OK)
+        return EXIT_USAGE;
     path = config_path(path);
     c = config_or_complain(path);
     if (!c)

@@ -5,6 +5,7 @@
  * JSON for each: method, path, headers, body. */
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/options.h"
 
 #include "base/mem.h"
 #include "base/text.h"
@@ -14,7 +15,6 @@
 #include <arpa/inet.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -173,35 +173,57 @@ static int serve(struct sink *s, int fd, const char *bound)
     return EXIT_OK;
 }
 
-int cmd_sink(int argc, char **argv)
+static const char usage[] =
+    "usage: manifold sink [--status N] [--delay TIME] [--silent] [--quiet]\n"
+    "                     [--output FILE] HOST:PORT\n"
+    "\n"
+    "Takes any request and writes a line of JSON for each.\n"
+    "\n"
+    "  --status N     answers with this status (200)\n"
+    "  --delay TIME   after this time, such as 20ms\n"
+    "  --silent       never answers\n"
+    "  --quiet        writes nothing\n"
+    "  --output FILE  where the lines go (standard output)\n";
+
+static int read_options(int argc, char **argv, struct sink *s)
 {
     static const struct option options[] = {
         { "status", 1, NULL, 's' }, { "delay", 1, NULL, 'd' },
-        { "silent", 0, NULL, 'n' }, { "quiet", 0, NULL, 'q' }, { "output", 1, NULL, 'o' },
-        { NULL, 0, NULL, 0 }
+        { "silent", 0, NULL, 'n' }, { "quiet", 0, NULL, 'q' },
+        { "output", 1, NULL, 'o' }, OPTION_JSON, OPTION_HELP
     };
+    uint64_t n;
+    int o;
+
+    while ((o = option_next(argc, argv, "", options, usage)) != -1) {
+        if (o == 's' && (!parse_u64(mf_cstr(optarg), &n) || n < 100 ||
+                         n > 599))
+            return usage_error(usage, "sink: %s is no status from 100 to 599",
+                               optarg);
+        if (o == 's')
+            s->status = (int)n;
+        if (o == 'd' && !parse_duration(mf_cstr(optarg), &s->delay_ms))
+            return usage_error(usage, "sink: %s is no time such as 20ms",
+                               optarg);
+        if (o == 'o')
+            s->out = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
+                          0644);
+        if (s->out < 0)
+            return usage_error(usage, "sink: %s cannot be written", optarg);
+        s->silent |= o == 'n';
+        s->quiet |= o == 'q';
+    }
+    return operands_check(argc, 1, 1, usage);
+}
+
+int cmd_sink(int argc, char **argv)
+{
     struct sink s = { .status = 200, .out = 1 };
     char bound[80];
-    uint64_t n;
-    int o, fd, rc;
+    int fd, rc;
 
-    while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (o == 's' && parse_u64(mf_cstr(optarg), &n) && n >= 100 && n < 600)
-            s.status = (int)n;
-        else if (o == 'd' && parse_duration(mf_cstr(optarg), &s.delay_ms))
-            continue;
-        else if (o == 'n')
-            s.silent = true;
-        else if (o == 'q')
-            s.quiet = true;
-        else if (o == 'o')
-            s.out = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
-                         0644);
-        else
-            goto usage;
-    }
-    if (optind + 1 != argc || s.out < 0)
-        goto usage;
+    if (read_options(argc, argv, &s) != EXIT_OK)
+        return EXIT_USAGE;
     fd = listen_on(argv[optind], bound, sizeof bound);
     if (fd < 0) {
         fprintf(stderr, "manifold sink: %s cannot be listened on\n",
@@ -212,9 +234,4 @@ int cmd_sink(int argc, char **argv)
     rc = serve(&s, fd, bound);
     buf_deinit(&s.line);
     return rc;
-usage:
-    fputs("usage: manifold sink [--status N] [--delay TIME] [--silent] [--quiet] "
-          "[--output FILE] HOST:PORT\n",
-          stderr);
-    return EXIT_USAGE;
 }

@@ -10,8 +10,10 @@
  * no clock, no chance. */
 #include "cli/commands.h"
 #include "cli/harness.h"
+#include "cli/options.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -28,6 +30,7 @@
 #define PLUGINS_MAX      4096
 #define JOBS_MAX         64
 #define CASE_TIMEOUT_S   20
+#define CASE_TIMEOUT_MAX_S 86400
 #define REPORT_BYTES_MAX (16u << 20) /* from one process */
 
 struct job {
@@ -470,34 +473,35 @@ static void run_jobs(struct job *jobs, size_t count, const struct options *o)
     }
 }
 
-static int read_options(int argc, char **argv, struct options *o,
-                        const char **paths, size_t *n)
+static int read_options(int argc, char **argv, struct options *o)
 {
-    for (int k = 1; k < argc; k++) {
-        bool more = k + 1 < argc;
+    static const struct option options[] = {
+        OPTION_JSON,
+        { "plugins", 1, NULL, 'p' },
+        { "cases", 1, NULL, 'c' },
+        { "jobs", 1, NULL, 'n' },
+        { "timeout", 1, NULL, 't' },
+        OPTION_HELP
+    };
+    uint64_t n = 0;
+    int c;
 
-        if (strcmp(argv[k], "--json") == 0)
-            o->json = true;
-        else if (strcmp(argv[k], "--plugins") == 0 && more)
-            o->plugins = argv[++k];
-        else if (strcmp(argv[k], "--cases") == 0 && more)
-            o->cases = argv[++k];
-        else if (strcmp(argv[k], "--jobs") == 0 && more)
-            o->jobs = strtol(argv[++k], NULL, 10);
-        else if (strcmp(argv[k], "--timeout") == 0 && more)
-            o->timeout_ms = 1000 * strtol(argv[++k], NULL, 10);
-        else if (argv[k][0] == '-' && argv[k][1])
-            return -1;
-        else
-            paths[(*n)++] = argv[k];
+    while ((c = option_next(argc, argv, "", options, usage)) != -1) {
+        if ((c == 'n' || c == 't') && (!parse_u64(mf_cstr(optarg), &n) ||
+                                       n < 1 || n > CASE_TIMEOUT_MAX_S))
+            return usage_error(usage, "test: %s is no number from 1 to %d",
+                               optarg, CASE_TIMEOUT_MAX_S);
+        if (c == 'n')
+            o->jobs = n < JOBS_MAX ? (long)n : JOBS_MAX;
+        else if (c == 't')
+            o->timeout_ms = 1000 * (int64_t)n;
+        else if (c == 'p')
+            o->plugins = optarg;
+        else if (c == 'c')
+            o->cases = optarg;
+        o->json |= c == 'j';
     }
-    if (o->timeout_ms < 1000)
-        o->timeout_ms = CASE_TIMEOUT_S * 1000;
-    if (o->jobs < 1)
-        o->jobs = 1;
-    if (o->jobs > JOBS_MAX)
-        o->jobs = JOBS_MAX;
-    return 0;
+    return EXIT_OK;
 }
 
 static int finish(struct job *jobs, size_t count, const struct options *o,
@@ -536,28 +540,22 @@ int cmd_test(int argc, char **argv)
 {
     struct options o = { .plugins = "build/plugins",
                          .jobs = sysconf(_SC_NPROCESSORS_ONLN),
+                         .timeout_ms = CASE_TIMEOUT_S * 1000,
                          .colour = isatty(1) && !getenv("NO_COLOR") };
-    const char **paths = xcalloc((size_t)argc + 1, sizeof *paths);
     int64_t started = clock_mono_ms();
     struct job *jobs = NULL;
-    size_t count = 0, n = 0;
-    int rc = 2;
+    size_t count = 0;
+    int rc = EXIT_USAGE;
 
-    if (argc > 1 && strcmp(argv[1], "--help") == 0) {
-        rc = fputs(usage, stdout) < 0;
+    if (read_options(argc, argv, &o) != EXIT_OK)
         goto out;
-    }
-    if (read_options(argc, argv, &o, paths, &n) < 0) {
-        fputs(usage, stderr);
-        goto out;
-    }
-    for (size_t k = 0; k < n; k++)
-        if (add_path(&jobs, &count, paths[k], &o) < 0) {
+    for (int k = optind; k < argc; k++)
+        if (add_path(&jobs, &count, argv[k], &o) < 0) {
             fprintf(stderr, "manifold test: %s is no plugin folder and no "
-                            ".so\n", paths[k]);
+                            ".so\n", argv[k]);
             goto out;
         }
-    if (n == 0)
+    if (optind == argc)
         add_all(&jobs, &count, &o);
     if (count == 0) {
         fprintf(stderr, "manifold test: there is no plugins/*/manifest.json "
@@ -571,6 +569,5 @@ int cmd_test(int argc, char **argv)
     jobs = NULL;
 out:
     free(jobs);
-    free(paths);
     return rc;
 }

@@ -229,6 +229,7 @@ double destination_pace_left(const struct destination *d)
 void destination_drain(struct destination *d)
 {
     d->draining = true;
+    transport_hurry(d->transport);
 }
 
 void destination_pause(struct destination *d, bool on)

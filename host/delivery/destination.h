@@ -21,10 +21,12 @@
 #define PLUGIN_GRACE_MS    10000  /* for native code beyond its own deadline */
 #define DEAD_EVENT_BYTES   65536  /* of an event kept in a dead letter */
 #define DEAD_EXCHANGE_BYTES 16384 /* of its last request and answer each */
+#define ATTEMPT_BYTES      2048   /* of those of earlier attempts */
 
 /* Where a destination tells what must become durable, in this order. */
 struct reports {
-    void (*retry)(void *arg, const struct msg_retry *r, mf_str error);
+    void (*retry)(void *arg, const struct msg_retry *r, mf_str error,
+                  mf_str request, mf_str response);
     void (*retry_done)(void *arg, const struct msg_retry_key *k);
     void (*dead)(void *arg, const struct msg_dead *d, mf_str error,
                  mf_str action, mf_str message_id, mf_str event,

@@ -439,7 +439,8 @@ static void give_back(struct destination *d, struct flight *f)
         struct part *p = &f->parts[i];
 
         if (!p->persisted && p->ev->total > 1)
-            part_set_aside(d, p, 0, MF_STR("its worker was replaced"), 0);
+            part_set_aside(d, p, 0, MF_STR("its worker was replaced"), NULL,
+                           0);
     }
     flight_free(f);
 }

@@ -154,11 +154,12 @@ bool part_map(struct destination *d, struct part *p, mf_str event,
 
 /* ---- settle.c ---- */
 
-void part_settle(struct destination *d, struct part *p,
-                 enum lane_outcome outcome);
-/* Leaves the lane's window for a row in state.db, to be tried after so long. */
+/* `code` as lane_settle() wants it. */
+void part_settle(struct destination *d, struct part *p, uint8_t code);
+/* Leaves the lane's window for a row in state.db, to be tried after so long. f:
+ * the call it was in, or NULL. */
 void part_set_aside(struct destination *d, struct part *p, int32_t status,
-                    mf_str error, int64_t wait_ms);
+                    mf_str error, const struct flight *f, int64_t wait_ms);
 /* It has its row already, and is to be tried at that time, monotonic. */
 void part_put_due(struct destination *d, struct part *p, int64_t due_ms);
 /* t awaits its turn; from now on with a row. */

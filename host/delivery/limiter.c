@@ -8,7 +8,7 @@
 
 #define CUT_BUSY   0.7  /* what a cut leaves */
 #define CUT_SIGN   0.8
-#define SLOW_TIMES 2    /* the usual time: more is slow */
+#define SLOW_TIMES 3    /* the usual time: more is slow */
 #define SLOW_QUICK 1.5  /* the same, to end the doubling */
 #define ILL_MORE   0.1  /* share that may fail beyond twice the usual one */
 #define CALM_MAX   8    /* rounds until a round adds twice as much */

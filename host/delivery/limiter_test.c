@@ -160,7 +160,7 @@ static void a_hidden_queue_is_found(void **state)
     go_on(s, 20000);
     most = 20000 / 50 * 12;
     assert_true(s->good > most * 95 / 100); /* it is kept busy, */
-    assert_true(s->peak <= 12 * 4);         /* not buried */
+    assert_true(s->peak <= 12 * 5);         /* not buried */
     free(s);
 }
 

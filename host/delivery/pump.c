@@ -122,37 +122,31 @@ static bool expired(const struct destination *d, const struct part *p)
     return clock_ms() - p->ev->received_ms > d->ttl_ms;
 }
 
-static void bury_expired(struct destination *d, struct part *p, mf_str event)
-{
-    part_bury(d, p, DEAD_EXPIRED, 0,
-              MF_STR("it outlived its ttl before it could be tried"), NULL,
-              event);
-}
-
 static void start_event(struct destination *d, struct lane_event *ev,
                         const struct journal_record *r)
 {
     struct part whole = { .ev = ev, .subscription = UINT32_MAX };
     uint8_t subs[SUBSCRIPTIONS_MAX];
+    enum select_reason why;
     size_t n = 0;
 
     if (suspects_why(d->suspects, lane_id(ev->lane), ev->at.seq).len) {
-        lane_begin(ev, 1);
+        lane_begin(ev, 1, 0);
         bury_poison(d, &whole, r->payload);
         return;
     }
     arena_reset(&d->map_arena);
     mark_event(d, ev);
-    instance_select(d->instance, json_root(r->payload), subs, &n,
-                    &d->map_arena);
+    why = instance_select(d->instance, json_root(r->payload), subs, &n,
+                          &d->map_arena);
     slot_unmark(d->slot);
-    lane_begin(ev, (unsigned)n);
+    lane_begin(ev, (unsigned)n, (uint8_t)why);
     for (size_t i = 0; i < n; i++) {
         struct part p = { .ev = ev, .subscription = subs[i],
                           .key = d->keys[subs[i]] };
 
         if (expired(d, &p))
-            bury_expired(d, &p, r->payload);
+            part_settle(d, &p, PART_LAPSED); /* it lags: no letters */
         else
             start_part(d, &p, r->payload);
     }
@@ -178,7 +172,7 @@ static void start_again(struct destination *d, struct part *p)
     case LANE_BROKEN:
         note_broken(d, &e);
         if (!p->persisted) {
-            part_set_aside(d, p, 0, mf_cstr(e.text), BROKEN_PAUSE_MS);
+            part_set_aside(d, p, 0, mf_cstr(e.text), NULL, BROKEN_PAUSE_MS);
             return;
         }
         lane_set_aside(p->ev); /* as it was: its row has not changed */
@@ -194,7 +188,7 @@ static void start_again(struct destination *d, struct part *p)
     if (bury_poison(d, p, r.payload))
         return;
     if (p->attempts == 0 && expired(d, p))
-        bury_expired(d, p, r.payload);
+        part_settle(d, p, PART_LAPSED);
     else
         start_part(d, p, r.payload);
 }

@@ -10,23 +10,23 @@
 #include <stdio.h>
 #include <string.h>
 
-void part_settle(struct destination *d, struct part *p,
-                 enum lane_outcome outcome)
+void part_settle(struct destination *d, struct part *p, uint8_t code)
 {
     struct msg_retry_key key = { lane_id(p->ev->lane), p->key, p->ev->at.seq };
 
     if (p->persisted)
         d->reports.retry_done(d->reports.arg, &key);
-    lane_settle(p->ev, outcome);
+    lane_settle(p->ev, p->key, code);
     if (p->ticket) {
         order_leave(d->order, p->ticket);
         p->ticket = NULL;
     }
 }
 
-/* Method, URL and body of the request that was answered last. Headers stay
- * out: they carry the credentials. */
-static mf_str request_text(const struct flight *f, struct arena *a)
+/* Method, URL and body of the request that was answered last, at most so many
+ * bytes of the body. Headers stay out: they carry the credentials. */
+static mf_str request_text(const struct flight *f, size_t most,
+                           struct arena *a)
 {
     const struct call_request *r = f ? f->last : NULL;
 
@@ -34,8 +34,13 @@ static mf_str request_text(const struct flight *f, struct arena *a)
         return (mf_str){ "", 0 };
     return arena_printf(a, "%s %.*s\n\n%.*s", r->method,
                         (int)r->real_url.len, r->real_url.ptr,
-                        (int)text_cut(r->body, DEAD_EXCHANGE_BYTES).len,
+                        (int)text_cut(r->body, most).len,
                         r->body.ptr ? r->body.ptr : "");
+}
+
+static mf_str answer_text(const struct flight *f)
+{
+    return f && f->last_answer ? mf_cstr(f->last_answer) : (mf_str){ "", 0 };
 }
 
 void part_bury(struct destination *d, struct part *p, enum dead_reason why,
@@ -69,16 +74,14 @@ void part_bury(struct destination *d, struct part *p, enum dead_reason why,
     d->reports.dead(d->reports.arg, &m, text_cut(error, ERROR_TEXT_MAX),
                     mf_cstr(action ? action->slug : ""), id,
                     event.len <= DEAD_EVENT_BYTES ? event : (mf_str){ "", 0 },
-                    request_text(f, &a),
-                    f && f->last_answer ? mf_cstr(f->last_answer)
-                                        : (mf_str){ "", 0 });
+                    request_text(f, DEAD_EXCHANGE_BYTES, &a), answer_text(f));
     arena_deinit(&a);
-    part_settle(d, p, LANE_DEAD);
+    part_settle(d, p, (uint8_t)(PART_DEAD + why));
 }
 
 /* A row in state.db, before the part is set aside in its lane. */
 static void put_row(struct destination *d, struct part *p, int32_t status,
-                    mf_str error, int64_t wait_ms)
+                    mf_str error, const struct flight *f, int64_t wait_ms)
 {
     mf_str text = text_cut(error, ERROR_TEXT_MAX);
     struct msg_retry m = { .key = { lane_id(p->ev->lane), p->key,
@@ -90,10 +93,16 @@ static void put_row(struct destination *d, struct part *p, int32_t status,
                            .status = status,
                            .event_dead = p->ev->dead,
                            .error_len = (uint32_t)text.len };
+    struct arena a;
 
     if (p->ticket)
         order_keys(p->ticket, m.order);
-    d->reports.retry(d->reports.arg, &m, text);
+    arena_init(&a, 1 << 20);
+    d->reports.retry(d->reports.arg, &m, text,
+                     text_cut(request_text(f, ATTEMPT_BYTES, &a),
+                              ATTEMPT_BYTES),
+                     text_cut(answer_text(f), ATTEMPT_BYTES));
+    arena_deinit(&a);
     p->persisted = true;
     lane_set_aside(p->ev);
 }
@@ -102,7 +111,8 @@ void part_wait_aside(struct destination *d, struct ticket *t)
 {
     struct part p = t->part;
 
-    put_row(d, &p, 0, MF_STR("it waits for an earlier event's retry"), 0);
+    put_row(d, &p, 0, MF_STR("it waits for an earlier event's retry"), NULL,
+            0);
     order_put(d->order, t, ORDER_ASIDE, &p);
 }
 
@@ -113,9 +123,9 @@ static void step_aside(void *arg, struct ticket *t)
 }
 
 void part_set_aside(struct destination *d, struct part *p, int32_t status,
-                    mf_str error, int64_t wait_ms)
+                    mf_str error, const struct flight *f, int64_t wait_ms)
 {
-    put_row(d, p, status, error, wait_ms);
+    put_row(d, p, status, error, f, wait_ms);
     part_put_due(d, p, clock_mono_ms() + wait_ms);
 }
 
@@ -136,7 +146,7 @@ static void try_again(struct destination *d, struct part *p,
                   (mf_str){ "", 0 });
         return;
     }
-    part_set_aside(d, p, r->status, r->message,
+    part_set_aside(d, p, r->status, r->message, f,
                    backoff_ms(p->attempts, BACKOFF_FIRST_MS, BACKOFF_LAST_MS,
                               r->retry_after_ms, chance64()));
 }
@@ -158,11 +168,11 @@ bool part_wants_token(const struct destination *d, const struct flight *f,
  * by as many dead letters as there are events: it is for people to look at.
  * The event is kept and goes first when they resume. */
 static void pause_gone(struct destination *d, struct part *p,
-                       const struct call_result *r)
+                       const struct call_result *r, const struct flight *f)
 {
     char why[ERROR_TEXT_MAX];
 
-    part_set_aside(d, p, r->status, r->message, 0);
+    part_set_aside(d, p, r->status, r->message, f, 0);
     if (d->paused)
         return;
     snprintf(why, sizeof why, "410 Gone: %.*s", (int)r->message.len,
@@ -178,7 +188,7 @@ void part_judge(struct destination *d, struct flight *f, unsigned i)
 
     if (part_wants_token(d, f, i)) {
         p->refused = token_refused(d->token, f->token);
-        part_set_aside(d, p, r->status, r->message, 0);
+        part_set_aside(d, p, r->status, r->message, f, 0);
         return;
     }
     p->refused = false;
@@ -186,11 +196,11 @@ void part_judge(struct destination *d, struct flight *f, unsigned i)
         token_worked(d->token);
     p->attempts++;
     if (r->status == MF_SKIP)
-        part_settle(d, p, LANE_FILTERED);
+        part_settle(d, p, PART_SKIPPED);
     else if (r->status >= 200 && r->status < 300)
-        part_settle(d, p, LANE_DELIVERED);
+        part_settle(d, p, PART_DELIVERED);
     else if (r->status == 410 && d->pauses_on_gone)
-        pause_gone(d, p, r);
+        pause_gone(d, p, r, f);
     else if (status_retryable(r->status)) {
         if (r->retry_after_ms > 0)
             hold(d, r->retry_after_ms);

@@ -53,6 +53,8 @@ struct exchange {
     size_t held; /* of account->held */
     struct curl_slist *sent;
     struct buf body, gzipped;
+    struct event *wait; /* NULL until one of its requests had to */
+    bool waiting;
     struct buf header_text; /* names and values, read back at the end */
     size_t header_count;
     int64_t began_ns;
@@ -72,6 +74,7 @@ struct transport {
     int64_t deadline_ms; /* when that is set to, monotonic; INT64_MAX: not */
     struct exchange *idle, *busy;
     unsigned idle_count, in_flight, share;
+    bool hurried;
 };
 
 /* ---- addresses ---- */
@@ -241,12 +244,26 @@ static uint32_t failure_of(CURLcode code, const struct exchange *x)
     }
 }
 
+static void exchange_free(struct exchange *x)
+{
+    curl_easy_cleanup(x->easy);
+    if (x->wait)
+        event_free(x->wait);
+    buf_deinit(&x->body);
+    buf_deinit(&x->gzipped);
+    buf_deinit(&x->header_text);
+    free(x);
+}
+
 static void recycle(struct exchange *x)
 {
     struct transport *t = x->t;
 
     curl_slist_free_all(x->sent);
     x->sent = NULL;
+    if (x->waiting)
+        event_del(x->wait);
+    x->waiting = false;
     if (x->prev_busy)
         x->prev_busy->next_busy = x->next_busy;
     else
@@ -259,11 +276,7 @@ static void recycle(struct exchange *x)
         x->account->held -= x->held;
     }
     if (t->idle_count == IDLE_EASY_MAX || x->body.cap > 65536) {
-        curl_easy_cleanup(x->easy);
-        buf_deinit(&x->body);
-        buf_deinit(&x->gzipped);
-        buf_deinit(&x->header_text);
-        free(x);
+        exchange_free(x);
         return;
     }
     x->next = t->idle;
@@ -393,6 +406,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
         int64_t at = due_ms(x, &which);
 
         next = x->next_busy;
+        if (x->waiting) /* its time has not begun */
+            continue;
         if (at > now) {
             set_deadline(t, at, now);
             continue;
@@ -511,11 +526,7 @@ void transport_free(struct transport *t)
         struct exchange *x = t->idle;
 
         t->idle = x->next;
-        curl_easy_cleanup(x->easy);
-        buf_deinit(&x->body);
-        buf_deinit(&x->gzipped);
-        buf_deinit(&x->header_text);
-        free(x);
+        exchange_free(x);
     }
     curl_multi_cleanup(t->multi);
     event_free(t->timer);
@@ -698,18 +709,49 @@ static void set_limits(struct exchange *x, const struct call_request *r,
         x->account->in_flight++;
 }
 
+/* Cannot fail but for memory; starts at the loop's next turn. */
+static void begin(struct exchange *x)
+{
+    enum strike which;
+
+    x->began_ns = clock_mono_ns();
+    ASSERT(curl_multi_add_handle(x->t->multi, x->easy) == CURLM_OK);
+    set_deadline(x->t, due_ms(x, &which), x->began_ns / 1000000);
+}
+
+static void on_waited(evutil_socket_t fd, short what, void *arg)
+{
+    struct exchange *x = arg;
+
+    (void)fd;
+    (void)what;
+    x->waiting = false;
+    begin(x);
+}
+
+/* Until its time has come; called again, from now on. */
+static void hold(struct exchange *x, int64_t ms)
+{
+    struct timeval tv = { (time_t)(ms / 1000),
+                          (suseconds_t)(ms % 1000 * 1000) };
+
+    if (!x->wait)
+        x->wait = evtimer_new(x->t->base, on_waited, x);
+    ASSERT(x->wait);
+    x->waiting = true;
+    event_add(x->wait, &tv);
+}
+
 void transport_send(struct transport *t, const struct call_request *r,
                     const struct transport_options *o, transport_fn *done,
                     void *arg)
 {
     struct exchange *x = take(t);
-    enum strike which;
     char *url = xstrndup(r->url.ptr, r->url.len);
 
     x->done = done;
     x->arg = arg;
     x->id = r->id;
-    x->began_ns = clock_mono_ns();
     set_limits(x, r, o);
     curl_easy_setopt(x->easy, CURLOPT_URL, url);
     free(url);
@@ -718,7 +760,16 @@ void transport_send(struct transport *t, const struct call_request *r,
         curl_easy_setopt(x->easy, CURLOPT_NOBODY, 1L);
     curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, r->method);
     set_headers(x, r);
-    /* Cannot fail but for memory; starts at the loop's next turn. */
-    ASSERT(curl_multi_add_handle(t->multi, x->easy) == CURLM_OK);
-    set_deadline(t, due_ms(x, &which), x->began_ns / 1000000);
+    if (r->delay_ms > 0 && !t->hurried)
+        hold(x, r->delay_ms);
+    else
+        begin(x);
+}
+
+void transport_hurry(struct transport *t)
+{
+    t->hurried = true;
+    for (struct exchange *x = t->busy; x; x = x->next_busy)
+        if (x->waiting)
+            hold(x, 0);
 }

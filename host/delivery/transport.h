@@ -61,6 +61,8 @@ unsigned transport_in_flight(const struct transport *t);
 void transport_share(struct transport *t, unsigned destinations);
 bool transport_room(const struct transport *t,
                     const struct transport_account *a);
+/* Requests that wait for their time go at once, and later ones do not wait. */
+void transport_hurry(struct transport *t);
 
 /* Loopback, private, link-local, unspecified, multicast and the like, in
  * either family, v4 mapped into v6 included. */

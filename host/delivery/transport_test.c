@@ -693,6 +693,45 @@ static void what_is_under_way_can_be_dropped(void **state)
     assert_int_equal(f->answers, 0);
 }
 
+/* A request of a minute hence goes when the transport is to hurry. */
+static void a_delayed_request_waits_for_its_time(void **state)
+{
+    struct fixture *f = *state;
+    char url[128];
+    struct call_request r = request(f, "GET", "/later", url, sizeof url);
+
+    r.delay_ms = 1;
+    transport_send(f->t, &r, &f->o, on_done, f);
+    run_until(f, 1);
+    r.delay_ms = MF_DELAY_MAX_MS;
+    transport_send(f->t, &r, &f->o, on_done, f);
+    r.delay_ms = 0;
+    transport_send(f->t, &r, &f->o, on_done, f);
+    run_until(f, 2);
+    assert_int_equal(transport_in_flight(f->t), 1);
+    transport_hurry(f->t);
+    run_until(f, 3);
+    r.delay_ms = MF_DELAY_MAX_MS;
+    transport_send(f->t, &r, &f->o, on_done, f);
+    run_until(f, 4);
+    assert_int_equal(atomic_load(&f->server.requests), 4);
+}
+
+static void what_waits_can_be_dropped(void **state)
+{
+    struct fixture *f = *state;
+    char url[128];
+    struct call_request r = request(f, "GET", "/later", url, sizeof url);
+
+    r.delay_ms = MF_DELAY_MAX_MS;
+    transport_send(f->t, &r, &f->o, on_done, f);
+    event_base_loop(f->base, EVLOOP_NONBLOCK);
+    transport_free(f->t);
+    f->t = NULL;
+    assert_int_equal(f->answers, 0);
+    assert_int_equal(atomic_load(&f->server.requests), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -712,6 +751,8 @@ int main(void)
         TEST(answers_that_are_held_are_limited),
         TEST(requests_under_way_are_dealt_out),
         TEST(what_is_under_way_can_be_dropped),
+        TEST(a_delayed_request_waits_for_its_time),
+        TEST(what_waits_can_be_dropped),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,7 +32,6 @@
 #define PUMP_BUDGET        256          /* events of one destination a turn */
 #define REPORTS_WAITING    (8u << 20)   /* bytes unsent, then reading stops */
 #define REPORT_MAX         (IPC_MESSAGE_MAX)
-#define REPORT_EVENTS_MS   64 /* events listed of a lane in a millisecond */
 #define STATUS_EVERY_MS    1000
 #define CACHE_BLOCKS       16 /* of the journal, 256 KiB each */
 #define CONFIG_ARENA_BYTES (256u << 20)
@@ -69,26 +68,6 @@ static void add_clean(struct worker *w, mf_str text)
     redact_buf(w->secrets, &w->out, from);
 }
 
-static void report_retry(void *arg, const struct msg_retry *r, mf_str error)
-{
-    struct worker *w = arg;
-    struct msg_retry m = *r;
-
-    buf_clear(&w->out);
-    buf_add(&w->out, &m, sizeof m);
-    add_clean(w, error);
-    m.error_len = (uint32_t)(w->out.len - sizeof m);
-    memcpy(w->out.data, &m, sizeof m);
-    ipc_send(w->ipc, MSG_RETRY, w->out.data, w->out.len, -1);
-}
-
-static void report_retry_done(void *arg, const struct msg_retry_key *k)
-{
-    struct worker *w = arg;
-
-    ipc_send(w->ipc, MSG_RETRY_DONE, k, sizeof *k, -1);
-}
-
 static uint32_t add_part(struct worker *w, mf_str text, bool clean)
 {
     size_t from = w->out.len;
@@ -98,6 +77,28 @@ static uint32_t add_part(struct worker *w, mf_str text, bool clean)
     else
         buf_str(&w->out, text);
     return (uint32_t)(w->out.len - from);
+}
+
+static void report_retry(void *arg, const struct msg_retry *r, mf_str error,
+                         mf_str request, mf_str response)
+{
+    struct worker *w = arg;
+    struct msg_retry m = *r;
+
+    buf_clear(&w->out);
+    buf_add(&w->out, &m, sizeof m);
+    m.error_len = add_part(w, error, true);
+    m.request_len = add_part(w, request, true);
+    m.response_len = add_part(w, response, true);
+    memcpy(w->out.data, &m, sizeof m);
+    ipc_send(w->ipc, MSG_RETRY, w->out.data, w->out.len, -1);
+}
+
+static void report_retry_done(void *arg, const struct msg_retry_key *k)
+{
+    struct worker *w = arg;
+
+    ipc_send(w->ipc, MSG_RETRY_DONE, k, sizeof *k, -1);
 }
 
 static void report_dead(void *arg, const struct msg_dead *d, mf_str error,
@@ -180,14 +181,7 @@ static void on_secrets(void *arg)
     redact_free(old);
 }
 
-/* When the lane may be reported again. The list of its open events makes a
- * report long, and most of them stand in the next one too. */
-static int64_t report_due_ms(const struct lane *l)
-{
-    return lane_reported_ms(l) + lane_open_events(l) / REPORT_EVENTS_MS;
-}
-
-/* Those that have changed, and that may; with `all` those that may not too. */
+/* Those that have changed and are due; with `all` those that are not too. */
 static void report_lanes_of(struct worker *w, struct destination *d, bool all)
 {
     int64_t now = clock_mono_ms();
@@ -195,7 +189,7 @@ static void report_lanes_of(struct worker *w, struct destination *d, bool all)
     for (size_t k = 0; k < destination_lane_count(d); k++) {
         struct lane *l = destination_lane_at(d, k);
 
-        if (!lane_dirty(l) || (!all && report_due_ms(l) > now))
+        if (!lane_dirty(l) || (!all && lane_report_ms(l) > now))
             continue;
         buf_clear(&w->out);
         lane_report(l, &w->out);
@@ -220,8 +214,8 @@ static int64_t next_report_ms(struct worker *w)
              k++) {
             struct lane *l = destination_lane_at(w->destinations[i], k);
 
-            if (lane_dirty(l) && report_due_ms(l) < at)
-                at = report_due_ms(l);
+            if (lane_dirty(l) && lane_report_ms(l) < at)
+                at = lane_report_ms(l);
         }
     return at;
 }
@@ -488,6 +482,7 @@ static int configure(struct worker *w, mf_str text, struct err *e)
     root = json_root((mf_str){ w->config, text.len });
     while (json_next(json_get(root, MF_STR("secrets")), &it, &key, &item))
         redact_add(w->secrets, json_text(item, a));
+    log_redact(w->secrets);
     it = (mf_iter){ { 0 } };
     while (rc == 0 && json_next(json_get(root, MF_STR("destinations")), &it,
                                 &key, &item))

@@ -9,9 +9,9 @@
 #include "ingest/api.h"
 
 #include "base/clock.h"
-#include "base/crc32c.h"
 #include "base/text.h"
 #include "ingest/event.h"
+#include "journal/ids.h"
 #include "json/json.h"
 
 #include <stdlib.h>
@@ -238,25 +238,6 @@ static struct source *source_of(struct api *a, struct http_request *r,
 
 /* ---- events ---- */
 
-/* Two independent 64-bit hashes of (source, messageId), for look-up and not
- * against an adversary: murmur's finalizer over two seeds of crc and FNV. */
-static void hash_id(uint32_t source, mf_str id, unsigned char out[16])
-{
-    uint64_t h[2] = { 14695981039346656037u ^ source, 0 };
-
-    for (size_t i = 0; i < id.len; i++)
-        h[0] = (h[0] ^ (unsigned char)id.ptr[i]) * 1099511628211u;
-    h[1] = (uint64_t)crc32c(source, id.ptr, id.len) << 32 ^ h[0] ^ id.len;
-    for (int k = 0; k < 2; k++) {
-        h[k] ^= h[k] >> 33;
-        h[k] *= 0xff51afd7ed558ccdu;
-        h[k] ^= h[k] >> 33;
-        h[k] *= 0xc4ceb9fe1a85ec53u;
-        h[k] ^= h[k] >> 33;
-    }
-    memcpy(out, h, 16);
-}
-
 static enum journal_state keep(struct api *a, struct source *s,
                                int64_t received_ms, mf_str id, uint64_t *seq)
 {
@@ -265,7 +246,7 @@ static enum journal_state keep(struct api *a, struct source *s,
                                   .payload = buf_view(&a->event) };
     enum journal_state state;
 
-    hash_id(s->id, id, rec.id_hash);
+    ids_hash(journal_uuid(a->journal), s->id, id, rec.id_hash);
     state = journal_append(a->journal, &rec);
     if (state == JOURNAL_OK) {
         *seq = rec.seq;

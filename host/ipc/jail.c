@@ -13,11 +13,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <pwd.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const int denied[] = {
@@ -56,6 +58,25 @@ static int limit(int what, rlim_t value, const char *name, struct err *e)
     if (setrlimit(what, &set) != 0)
         return err_sys(e, "the limit on %s cannot be set", name);
     return 0;
+}
+
+void jail_user(int data_dir, uid_t *uid, gid_t *gid)
+{
+    struct passwd *p;
+    struct stat st;
+
+    *uid = geteuid();
+    *gid = getegid();
+    if (*uid != 0)
+        return;
+    if (fstat(data_dir, &st) == 0 && st.st_uid != 0) {
+        *uid = st.st_uid;
+        *gid = st.st_gid;
+        return;
+    }
+    p = getpwnam("manifold");
+    *uid = p ? p->pw_uid : 65534;
+    *gid = p ? p->pw_gid : 65534;
 }
 
 int jail_child(uid_t uid, gid_t gid, pid_t parent, struct err *e)

@@ -11,6 +11,9 @@
 #define JAIL_DATA_BYTES (1ull << 30) /* private memory of a worker */
 #define JAIL_FILES      4096         /* open descriptors of a worker */
 
+/* Whom the children of root run as: the owner of data_dir, an open directory,
+ * else user `manifold`, else `nobody`. Those of anybody else: as they are. */
+void jail_user(int data_dir, uid_t *uid, gid_t *gid);
 /* For every child: takes uid and gid on (when the process is root and uid is
  * not 0), forgets supplementary groups, sets no_new_privs, forbids core
  * files, asks for SIGKILL when the parent dies. parent: its pid as it was

@@ -49,9 +49,9 @@ enum message {
     MSG_CAREFUL,        /* struct msg_careful: events to be tried alone */
     MSG_POISON,         /* struct msg_poison + text: one not to be tried */
     /* from a worker */
-    MSG_LANE_STATE,     /* struct msg_lane_state, then pending */
+    MSG_LANE_STATE,     /* struct msg_lane_state, pending, outcomes */
     MSG_LANE_LEFT,      /* u32 lane: drained, its last state was sent */
-    MSG_RETRY,          /* struct msg_retry + error text: put or replace */
+    MSG_RETRY,          /* struct msg_retry + texts: put or replace */
     MSG_RETRY_DONE,     /* struct msg_retry_key */
     MSG_DEAD,           /* struct msg_dead + texts */
     MSG_DESTINATION,    /* struct msg_destination + name + last error */
@@ -70,7 +70,11 @@ enum message {
     /* admin and supervisor: JSON, first eight bytes are the request's number */
     MSG_ASK,            /* u64 id, then {"verb": ..., ...} */
     MSG_ANSWER,         /* u64 id, then {"status": HTTP status, ...} */
-    MSG_ADMIN_CONFIG    /* JSON: token */
+    MSG_ADMIN_CONFIG,   /* JSON: token */
+
+    /* explain and supervisor: JSON, see explain.h; then it exits */
+    MSG_EXPLAIN,
+    MSG_EXPLAINED       /* u32 HTTP status; then another: the body */
 };
 
 #define LANE_PENDING_MAX 16384 /* events of a lane read and not yet settled */
@@ -100,7 +104,9 @@ struct msg_lane_state {
     uint32_t lane, pending_count;
     struct journal_pos next;
     struct counters counters;
-    /* struct journal_pos pending[] */
+    uint32_t outcome_bytes, reserved;
+    /* struct journal_pos pending[]; then what ended since the last report, a
+     * stream of ledger.h that begins with P = 0 */
 };
 
 /* A worker died over a batch of events in this range of numbers: which of them
@@ -128,7 +134,8 @@ struct msg_retry {
     uint32_t attempts;
     int32_t status;
     uint32_t event_dead; /* another subscription's part is dead already */
-    uint32_t error_len;  /* text behind the struct */
+    uint32_t error_len, request_len, response_len; /* texts behind it, of
+                            the attempt; the last two not to a worker */
 };
 
 enum dead_reason {
@@ -137,8 +144,12 @@ enum dead_reason {
     DEAD_MAPPING,  /* the mapping or the field's rules refused it */
     DEAD_PLUGIN,   /* the plugin crashed, hung, or broke its contract on it */
     DEAD_GONE,     /* its subscription or its bytes are gone */
+    DEAD_LOST,     /* taken from the lane by retention or damage */
     DEAD_REASONS
 };
+
+/* "rejected", "expired", ...; "unknown" beyond. In words.c. */
+const char *dead_reason_text(uint32_t reason);
 
 struct msg_dead {
     struct msg_retry_key key;

@@ -137,7 +137,9 @@ static int next_segment(struct journal *j, uint32_t epoch, struct active *a,
 
 static struct kept as_kept(const struct active *a, uint64_t last)
 {
-    return (struct kept){ a->seg.base, last, a->seg.size, a->ix.time_max };
+    return (struct kept){ .base = a->seg.base, .last = last,
+                          .bytes = a->seg.size, .time_max = a->ix.time_max,
+                          .epoch = a->seg.epoch };
 }
 
 /* Makes *a the one that is written. The tail is published before durable can
@@ -441,6 +443,7 @@ static void journal_free(struct journal *j)
     free(j->buffers[0].data);
     free(j->buffers[1].data);
     free(j->kept);
+    free(j->orphans);
     free(j);
 }
 
@@ -458,6 +461,7 @@ struct journal *journal_open(const struct journal_options *o, struct err *e)
     j->lock_fd = j->active.fd = -1;
     atomic_store(&j->oldest, INT64_MAX);
     init_sync(j);
+    journal_keep_ids(j, o->ids_keep_ms, o->ids_keep_bytes);
     shape.size = j->o.segment_bytes;
     if (!segment_shape(&shape)) {
         err_set(e, "segments cannot have %" PRIu64 " bytes", shape.size);
@@ -539,6 +543,17 @@ uint64_t journal_failed_from(struct journal *j)
     j->failed_from = 0;
     pthread_mutex_unlock(&j->lock);
     return from;
+}
+
+const unsigned char *journal_uuid(const struct journal *j)
+{
+    return j->uuid;
+}
+
+void journal_keep_ids(struct journal *j, int64_t ms, uint64_t bytes)
+{
+    atomic_store(&j->ids_keep_ms, ms ? ms : IDS_KEEP_MS);
+    atomic_store(&j->ids_keep_bytes, bytes ? bytes : IDS_KEEP_BYTES);
 }
 
 void journal_retain(struct journal *j)

@@ -51,7 +51,7 @@ struct journal_record {
     uint32_t source;     /* the state's number of the source */
     uint16_t flags;
     int64_t received_ms; /* Unix time */
-    unsigned char id_hash[16]; /* of (source, messageId): for look-up */
+    unsigned char id_hash[16]; /* ids_hash() of source and messageId */
     mf_str payload;      /* the event as normalised JSON; borrowed */
 };
 
@@ -68,6 +68,8 @@ struct journal_options {
     uint64_t segment_bytes;     /* 0: JOURNAL_SEGMENT_BYTES */
     int64_t retention_ms;       /* 0: keep for ever */
     uint64_t max_bytes;         /* 0: no limit */
+    int64_t ids_keep_ms;        /* see journal_keep_ids() */
+    uint64_t ids_keep_bytes;
     /* Called from the commit thread after each change of head->durable and
      * after a failure; must only wake somebody (an eventfd). */
     void (*on_durable)(void *arg);
@@ -99,6 +101,12 @@ uint64_t journal_failed_from(struct journal *j);
 /* Applies retention now and waits for it; also done on its own about once a
  * minute. Not for the event loop: it may take some renames and a sync. */
 void journal_retain(struct journal *j);
+
+/* For how long, and in how many bytes, id files (ids.h) are kept whose segment
+ * is gone; may be called at any time. 0: as ids.h says. */
+void journal_keep_ids(struct journal *j, int64_t ms, uint64_t bytes);
+/* What ids_hash() is keyed with. */
+const unsigned char *journal_uuid(const struct journal *j);
 
 /* ---- reading ---- */
 

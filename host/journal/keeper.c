@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * keeper.c - the journal's second thread: what must not be on the way of a
- * commit. Keeps spare segments ready, gives full segments their footer, and
- * retires the oldest by age and bytes, whoever may still want to read them.
- * A disk that is full shows here, before anything was promised. */
+ * commit. Keeps spare segments ready, gives full segments their footer and
+ * their id file, and retires the oldest by age and bytes, whoever may still
+ * want to read them. A disk that is full shows here, before anything was
+ * promised. */
 #include "journal/writer.h"
 
 #include "base/clock.h"
@@ -142,6 +143,7 @@ static void seal_full(struct journal *j)
         if (keeper_write_footer(a->fd, &a->seg, &a->ix) != 0)
             log_warn("journal: segment %" PRIu64 " stays without footer",
                      a->seg.base);
+        keeper_ids_seal(j, a);
         close(a->fd);
         index_deinit(&a->ix);
         free(a);
@@ -174,9 +176,8 @@ static bool too_old(struct journal *j)
     return age > j->o.retention_ms / AGE_PARTS;
 }
 
-/* The oldest segment if it is due, taken from the list; head->first moves
- * before anything happens to the file. */
-static bool take_due(struct journal *j, struct kept *k)
+/* The oldest segment, if it is due. */
+static bool find_due(struct journal *j, struct kept *k)
 {
     uint64_t bytes = atomic_load(&j->head->bytes);
     bool due = false;
@@ -188,14 +189,19 @@ static bool take_due(struct journal *j, struct kept *k)
               (j->o.retention_ms &&
                k->time_max < clock_ms() - j->o.retention_ms);
     }
-    if (due) {
-        memmove(j->kept, j->kept + 1, --j->n_kept * sizeof *j->kept);
-        atomic_store(&j->head->first,
-                     j->n_kept ? j->kept[0].base : k->last + 1);
-        atomic_fetch_sub(&j->head->bytes, k->bytes);
-    }
     pthread_mutex_unlock(&j->lock);
     return due;
+}
+
+/* Takes the oldest segment from the list; head->first moves before anything
+ * happens to the file. */
+static void take(struct journal *j, const struct kept *k)
+{
+    pthread_mutex_lock(&j->lock);
+    memmove(j->kept, j->kept + 1, --j->n_kept * sizeof *j->kept);
+    atomic_store(&j->head->first, j->n_kept ? j->kept[0].base : k->last + 1);
+    atomic_fetch_sub(&j->head->bytes, k->bytes);
+    pthread_mutex_unlock(&j->lock);
 }
 
 static void retire(struct journal *j, const struct kept *k)
@@ -228,8 +234,12 @@ static void retain(struct journal *j)
 {
     struct kept k;
 
-    while (take_due(j, &k))
+    while (find_due(j, &k)) {
+        keeper_ids_retiring(j, &k);
+        take(j, &k);
         retire(j, &k);
+        keeper_ids_retired(j, &k);
+    }
     if (!too_old(j))
         return;
     pthread_mutex_lock(&j->lock);
@@ -261,18 +271,20 @@ void *keeper_main(void *arg)
     pthread_mutex_lock(&j->lock);
     for (;;) {
         uint64_t asked = j->asked;
-        bool last = j->keeper_stop;
+        bool last = j->keeper_stop, more = false;
 
         pthread_mutex_unlock(&j->lock);
         seal_full(j);
         retain(j);
         fill_pool(j);
+        if (!last)
+            more = keeper_ids_chore(j);
         pthread_mutex_lock(&j->lock);
         j->answered = asked;
         pthread_cond_broadcast(&j->done);
         if (last)
             break;
-        if (j->asked != asked || j->closing || j->keeper_stop)
+        if (j->asked != asked || j->closing || j->keeper_stop || more)
             continue;
         if (j->spare_failed)
             wait_for_chore(j, KEEPER_RETRY_MS);

@@ -316,7 +316,9 @@ static int recover_sealed(struct journal *j, struct found *f,
         f->before = s->base;
     }
     f->sum = ix.sum;
-    keeper_add(j, (struct kept){ s->base, next - 1, s->size, ix.time_max });
+    keeper_add(j, (struct kept){ .base = s->base, .last = next - 1,
+                                 .bytes = s->size, .time_max = ix.time_max,
+                                 .epoch = s->epoch });
     atomic_fetch_add(&j->head->bytes, s->size);
     return 0;
 }
@@ -340,8 +342,10 @@ static int leave_tail(struct journal *j, struct found *f, size_t bad)
     struct active *a = &j->active;
 
     f->next += bad / RECORD_HEADER + 1;
-    keeper_add(j, (struct kept){ a->seg.base, f->next - 1, a->seg.size,
-                                 a->ix.time_max });
+    keeper_add(j, (struct kept){ .base = a->seg.base, .last = f->next - 1,
+                                 .bytes = a->seg.size,
+                                 .time_max = a->ix.time_max,
+                                 .epoch = a->seg.epoch });
     close(a->fd);
     a->fd = -1;
     return 0;

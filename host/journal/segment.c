@@ -258,6 +258,7 @@ void index_deinit(struct segment_index *ix)
 {
     free(ix->chunks);
     ix->chunks = NULL;
+    ids_list_free(&ix->ids);
 }
 
 void index_add(struct segment_index *ix, const struct segment *s,
@@ -285,6 +286,7 @@ void index_add(struct segment_index *ix, const struct segment *s,
     ix->end = offset + r->bytes;
     put32(crc, r->crc);
     ix->sum = crc32c(ix->sum, crc, 4);
+    ids_list_add(&ix->ids, s->base, &r->r);
 }
 
 size_t footer_bytes(const struct segment *s)

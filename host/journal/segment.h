@@ -124,6 +124,7 @@
 #ifndef JOURNAL_SEGMENT_H
 #define JOURNAL_SEGMENT_H
 
+#include "journal/ids.h"
 #include "journal/journal.h"
 
 #include <stddef.h>
@@ -181,6 +182,7 @@ struct segment_index {
     uint32_t sum;
     uint32_t n;
     struct chunk *chunks; /* owned; may be NULL after footer_fixed() */
+    struct ids_list ids;  /* owned; of the records added, in no footer */
 };
 
 /* ---- places ---- */

@@ -4,6 +4,7 @@
  *
  *   journal.c   append, the commit thread, what follows a failed sync
  *   keeper.c    the second thread: spares, footers, retention
+ *   keeper_ids.c  the same: id files
  *   recover.c   open: what the directory holds, the tail, quarantine
  *
  * `lock` guards everything marked so; it is never held over I/O. */
@@ -24,6 +25,7 @@
  * part of the retention, so that a slow journal forgets in time too. */
 #define AGE_PARTS 4
 #define SEGMENTS_MOST 1000000 /* in one journal */
+#define IDS_RETRY_MS 10000 /* after an id file could not be written */
 
 #define META_FILE "journal.meta"
 #define LOCK_FILE "journal.lock"
@@ -39,6 +41,14 @@ struct staging {
 /* A segment that is no longer written. */
 struct kept {
     uint64_t base, last, bytes;
+    int64_t time_max;
+    uint32_t epoch; /* that its header bears */
+    bool has_ids;   /* its id file was written or found good */
+};
+
+/* An id file whose segment is gone. */
+struct orphan {
+    uint64_t base, bytes;
     int64_t time_max;
 };
 
@@ -89,8 +99,16 @@ struct journal {
     /* Of the commit thread alone. */
     struct active active;
 
+    _Atomic int64_t ids_keep_ms;     /* of orphans */
+    _Atomic uint64_t ids_keep_bytes; /* the same */
+
     /* Of the keeper alone. */
     uint64_t spare_serial;
+    struct orphan *orphans; /* owned, by base */
+    size_t n_orphans, cap_orphans;
+    uint64_t orphan_bytes;
+    bool ids_listed, ids_failed;
+    int64_t ids_retry_ms; /* monotonic; 0: at once */
 };
 
 /* ---- keeper.c ---- */
@@ -102,6 +120,17 @@ void keeper_add(struct journal *j, struct kept k);
 int keeper_write_footer(int fd, const struct segment *s,
                         const struct segment_index *ix);
 void spare_name(char out[SEGMENT_NAME], uint64_t n, const char *suffix);
+
+/* ---- keeper_ids.c ---- */
+
+/* Writes the id file of a segment that is full from its index. */
+void keeper_ids_seal(struct journal *j, const struct active *a);
+/* One file looked at, made or removed; true when there is more to do. */
+bool keeper_ids_chore(struct journal *j);
+/* Around the end of a segment: the last chance to make its file, and its
+ * file outlives it. */
+void keeper_ids_retiring(struct journal *j, struct kept *k);
+void keeper_ids_retired(struct journal *j, const struct kept *k);
 
 /* ---- recover.c ---- */
 

@@ -5,11 +5,17 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "journal/cache.h"
+#include "journal/ids.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define SCAN_AT_ONCE 4096 /* records of other sources passed in one take */
+#define LOSS_AT_ONCE (1u << 18) /* numbers looked at in one take */
+#define OUTCOMES_MAX (16u << 20) /* bytes of them between two reports */
+#define REPORT_EVENTS_MS 64 /* open events listed in a millisecond */
+#define OUTCOMES_MANY (1u << 20) /* at which nothing more is taken */
 
 struct lane {
     uint32_t id, source;
@@ -23,6 +29,10 @@ struct lane {
     unsigned open_count, aside_count;
     unsigned waiting; /* parts, for their turn */
     struct counters counters;
+    struct ledger_writer outcomes; /* since the last report */
+    struct ids_reader *ids; /* while it counts what it lost, else NULL */
+    int dir;                /* of the journal */
+    uint64_t lost_from, lost_to; /* yet to be counted; from 0: nothing is */
     int64_t last_ms; /* received_ms of the event read last */
     int64_t reported_ms;
     bool dirty;
@@ -87,29 +97,78 @@ static void take_out(struct lane_event *ev)
         ev->lane->aside_count--;
 }
 
-/* Moves the event to where its parts say it belongs, or ends it. */
+/* ---- outcomes ---- */
+
+static void note_part(struct lane_event *ev, uint32_t key, uint8_t code)
+{
+    struct ledger_part p = { key, code };
+
+    if (ev->noted == 0) {
+        ev->first = p;
+    } else {
+        ev->more = xrealloc(ev->more, ev->noted * sizeof *ev->more);
+        ev->more[ev->noted - 1] = p;
+    }
+    ev->noted++;
+}
+
+/* Tells what is noted of the event, as belonging to `class`. */
+static void tell(struct lane_event *ev, enum ledger_class class)
+{
+    struct ledger_part parts[LEDGER_PARTS_MAX];
+
+    ASSERT(ev->noted <= LEDGER_PARTS_MAX);
+    parts[0] = ev->first;
+    if (ev->noted > 1)
+        memcpy(parts + 1, ev->more, (ev->noted - 1) * sizeof *parts);
+    ledger_put(&ev->lane->outcomes, ev->at.seq, class, parts, ev->noted);
+    ev->noted = 0;
+}
+
+static void event_free(struct lane_event *ev)
+{
+    free(ev->more);
+    free(ev);
+}
+
+static void end_event(struct lane_event *ev)
+{
+    struct counters *c = &ev->lane->counters;
+
+    if (ev->dead)
+        c->dead++;
+    else if (ev->delivered)
+        c->delivered++;
+    else
+        c->filtered++;
+    tell(ev, ev->dead        ? LEDGER_DEAD
+             : ev->delivered ? LEDGER_DELIVERED
+                             : LEDGER_FILTERED);
+    take_out(ev);
+    event_free(ev);
+}
+
+/* Moves the event to where its parts say it belongs, or ends it. What is
+ * settled of one that is listed as open need not be told before it is listed
+ * no more: after a crash it begins anew. */
 static void place(struct lane_event *ev)
 {
-    struct lane *l = ev->lane;
     bool open = ev->parts > ev->aside;
 
-    l->dirty = true;
+    ev->lane->dirty = true;
     if (ev->parts == 0) {
-        if (ev->dead)
-            l->counters.dead++;
-        else if (ev->delivered)
-            l->counters.delivered++;
-        else
-            l->counters.filtered++;
-        take_out(ev);
-        free(ev);
-    } else if (open != ev->opened) {
+        end_event(ev);
+        return;
+    }
+    if (open != ev->opened) {
         take_out(ev);
         if (open)
             put_open(ev);
         else
             put_aside(ev);
     }
+    if (!open && ev->noted)
+        tell(ev, LEDGER_PARTIAL);
 }
 
 /* ---- life ---- */
@@ -124,6 +183,7 @@ struct lane *lane_new(struct journal_cache *cache,
     l->id = m->lane;
     l->source = m->source;
     l->head = head;
+    l->dir = cache->dir;
     l->counters = m->counters;
     l->reader = journal_reader_shared(cache);
     l->rereader = journal_reader_shared(cache);
@@ -135,6 +195,7 @@ struct lane *lane_new(struct journal_cache *cache,
     }
     ring_init(&l->open);
     ring_init(&l->aside);
+    ledger_init(&l->outcomes, OUTCOMES_MAX);
     return l;
 }
 
@@ -144,7 +205,7 @@ static void free_ring(struct lane_event *head)
         struct lane_event *ev = head->next;
 
         ring_drop(ev);
-        free(ev);
+        event_free(ev);
     }
 }
 
@@ -154,6 +215,8 @@ void lane_free(struct lane *l)
         return;
     free_ring(&l->open);
     free_ring(&l->aside);
+    ledger_deinit(&l->outcomes);
+    ids_reader_free(l->ids);
     journal_reader_free(l->reader);
     journal_reader_free(l->rereader);
     free(l->again);
@@ -170,14 +233,8 @@ bool lane_has_more(const struct lane *l)
     uint64_t durable = atomic_load_explicit(&l->head->durable,
                                             memory_order_acquire);
 
-    return l->again_at < l->again_count ||
+    return l->again_at < l->again_count || l->lost_from ||
            journal_tell(l->reader).seq <= durable;
-}
-
-static bool full(const struct lane *l)
-{
-    return l->open_count >= LANE_PENDING_MAX ||
-           l->aside_count + l->waiting >= LANE_RETRIES_MAX;
 }
 
 bool lane_rereading(const struct lane *l)
@@ -185,9 +242,18 @@ bool lane_rereading(const struct lane *l)
     return l->again_at < l->again_count;
 }
 
+/* What is listed is read again whatever waits for retries: it is older. */
+static bool full(const struct lane *l)
+{
+    return l->open_count >= LANE_PENDING_MAX ||
+           l->outcomes.bytes.len >= OUTCOMES_MANY ||
+           (!lane_rereading(l) &&
+            l->aside_count + l->waiting >= LANE_RETRIES_MAX);
+}
+
 bool lane_ready(const struct lane *l)
 {
-    return lane_rereading(l) || (!full(l) && lane_has_more(l));
+    return !full(l) && lane_has_more(l);
 }
 
 unsigned lane_open_events(const struct lane *l)
@@ -257,6 +323,50 @@ enum lane_take lane_reread(struct lane *l, const struct lane_event *ev,
     return read_at(l, ev->at, r, e);
 }
 
+static void lose(struct lane *l, uint64_t from, uint64_t to, uint64_t n,
+                 enum lost_reason why)
+{
+    if (n == 0)
+        return;
+    l->counters.dead += n;
+    l->counters.lost += n;
+    ledger_put_range(&l->outcomes, from, to, n, why);
+}
+
+/* Retention took what is older than the oldest kept, damage the rest. */
+static enum lost_reason who_took(const struct lane *l, uint64_t to)
+{
+    return to < atomic_load(&l->head->first) ? LOST_RETENTION : LOST_DAMAGE;
+}
+
+/* How many of a stretch were the lane's own say the id files. */
+static void count_lost(struct lane *l)
+{
+    uint64_t from = l->lost_from, to = l->lost_to, n;
+    struct ids_count c = { 0 };
+    struct err ignored;
+
+    if (to - from >= LOSS_AT_ONCE)
+        to = from + LOSS_AT_ONCE - 1;
+    n = to - from + 1;
+    if (!l->ids)
+        l->ids = ids_reader_new(l->dir, l->head, &ignored);
+    if (!l->ids ||
+        ids_count(l->ids, l->source, from, to, &c, &ignored) != 0)
+        c = (struct ids_count){ .unknown = n };
+    l->counters.accepted += c.count + c.lost + c.unknown;
+    lose(l, from, to, c.count, who_took(l, to));
+    lose(l, from, to, c.lost, LOST_DAMAGE);
+    lose(l, from, to, c.unknown, LOST_UNKNOWN);
+    l->dirty = true;
+    l->lost_from = to + 1;
+    if (to < l->lost_to)
+        return;
+    l->lost_from = l->lost_to = 0;
+    ids_reader_free(l->ids);
+    l->ids = NULL;
+}
+
 /* One of those listed as open before the restart. It was counted as accepted
  * when it was first read. */
 static enum lane_take take_again(struct lane *l, struct lane_event **ev,
@@ -270,8 +380,7 @@ static enum lane_take take_again(struct lane *l, struct lane_event **ev,
     l->again_at++;
     l->dirty = true;
     if (got != LANE_EVENT) {
-        l->counters.dead++;
-        l->counters.lost++;
+        lose(l, at.seq, at.seq, 1, who_took(l, at.seq));
         return LANE_MORE;
     }
     *ev = event_new(l, at, r->received_ms);
@@ -282,12 +391,16 @@ static enum lane_take take_again(struct lane *l, struct lane_event **ev,
 enum lane_take lane_take(struct lane *l, struct lane_event **ev,
                          struct journal_record *r, struct err *e)
 {
-    uint64_t from, to, before, n;
+    uint64_t from, to, before;
 
-    if (lane_rereading(l))
-        return take_again(l, ev, r, e);
     if (full(l))
         return LANE_FULL;
+    if (lane_rereading(l))
+        return take_again(l, ev, r, e);
+    if (l->lost_from) {
+        count_lost(l);
+        return LANE_MORE;
+    }
     before = journal_tell(l->reader).seq;
     switch (journal_next(l->reader, l->source, SCAN_AT_ONCE, r, &from, &to,
                          e)) {
@@ -299,11 +412,9 @@ enum lane_take lane_take(struct lane *l, struct lane_event **ev,
         put_open(*ev);
         return LANE_EVENT;
     case JOURNAL_LOST:
-        n = to - from + 1;
-        l->counters.accepted += n;
-        l->counters.dead += n;
-        l->counters.lost += n;
-        l->dirty = true;
+        l->lost_from = from;
+        l->lost_to = to;
+        count_lost(l);
         return LANE_MORE;
     case JOURNAL_END:
         if (journal_tell(l->reader).seq != before)
@@ -318,18 +429,21 @@ enum lane_take lane_take(struct lane *l, struct lane_event **ev,
 
 /* ---- settling ---- */
 
-void lane_begin(struct lane_event *ev, unsigned parts)
+void lane_begin(struct lane_event *ev, unsigned parts, uint8_t why)
 {
     ev->parts = ev->total = (uint16_t)parts;
-    if (parts == 0)
-        place(ev);
+    if (parts)
+        return;
+    note_part(ev, 0, (uint8_t)(PART_FILTERED + why));
+    place(ev);
 }
 
-void lane_settle(struct lane_event *ev, enum lane_outcome outcome)
+void lane_settle(struct lane_event *ev, uint32_t key, uint8_t code)
 {
     ASSERT(ev->parts > ev->aside);
-    ev->delivered |= outcome == LANE_DELIVERED;
-    ev->dead |= outcome == LANE_DEAD;
+    ev->delivered |= code == PART_DELIVERED;
+    ev->dead |= code >= PART_DEAD;
+    note_part(ev, key, code);
     ev->parts--;
     place(ev);
 }
@@ -372,6 +486,36 @@ struct lane_event *lane_restore(struct lane *l, struct journal_pos at,
     return ev;
 }
 
+static struct lane_event *find(struct lane *l, uint64_t seq)
+{
+    for (int i = 0; i < 2; i++) {
+        struct lane_event *head = i ? &l->aside : &l->open;
+
+        for (struct lane_event *ev = head->next; ev != head; ev = ev->next)
+            if (ev->at.seq == seq)
+                return ev;
+    }
+    return NULL;
+}
+
+struct lane_event *lane_revive(struct lane *l, struct journal_pos at,
+                               uint32_t key, bool dead)
+{
+    struct lane_event *ev = find(l, at.seq);
+
+    if (!ev) {
+        ev = event_new(l, at, 0);
+        put_open(ev);
+        note_part(ev, key, PART_REOPENED);
+        tell(ev, LEDGER_REOPENED);
+        l->counters.dead--;
+    }
+    ev->dead = dead;
+    ev->parts++;
+    place(ev);
+    return ev;
+}
+
 /* ---- reporting ---- */
 
 bool lane_dirty(const struct lane *l)
@@ -387,16 +531,24 @@ void lane_report(struct lane *l, struct buf *to)
     uint32_t left = l->again_count - l->again_at;
 
     m.pending_count = l->open_count + left;
+    if (l->lost_from) /* not counted yet */
+        m.next = (struct journal_pos){ l->lost_from, 0, 0 };
+    m.outcome_bytes = (uint32_t)l->outcomes.bytes.len;
+    ASSERT(!l->outcomes.bytes.full);
     buf_add(to, &m, sizeof m);
     for (struct lane_event *ev = l->open.next; ev != &l->open; ev = ev->next)
         buf_add(to, &ev->at, sizeof ev->at);
     if (left)
         buf_add(to, l->again + l->again_at, left * sizeof *l->again);
+    buf_str(to, buf_view(&l->outcomes.bytes));
+    ledger_begin(&l->outcomes, 0);
     l->dirty = false;
     l->reported_ms = clock_mono_ms();
 }
 
-int64_t lane_reported_ms(const struct lane *l)
+int64_t lane_report_ms(const struct lane *l)
 {
-    return l->reported_ms;
+    if (l->outcomes.bytes.len >= OUTCOMES_MANY / 2)
+        return 0;
+    return l->reported_ms + l->open_count / REPORT_EVENTS_MS;
 }

@@ -9,7 +9,8 @@
  * of its source before `next` is settled or set aside, but the open ones,
  * which are listed. That is what lane_report() writes and lane_new() reads;
  * after a crash the listed ones are read again, so nothing is lost and only
- * what was open can come twice.
+ * what was open can come twice. What became of each event that ended travels
+ * with it (ledger.h): the counters are the sums of just that.
  *
  * Memory: open events are bounded by LANE_PENDING_MAX, those set aside or
  * waiting for their turn by LANE_RETRIES_MAX, whatever the backlog. */
@@ -19,6 +20,7 @@
 #include "base/buf.h"
 #include "ipc/proto.h"
 #include "journal/journal.h"
+#include "ledger/ledger.h"
 
 #include <stdbool.h>
 
@@ -34,10 +36,10 @@ struct lane_event {
     bool delivered;    /* at least one part was */
     bool dead;         /* at least one part is */
     bool opened;       /* linked into the list of open events */
+    uint16_t noted;    /* parts settled that no outcome tells of yet */
+    struct ledger_part first, *more; /* these; more is owned, beyond one */
     struct lane_event *prev, *next;
 };
-
-enum lane_outcome { LANE_DELIVERED, LANE_FILTERED, LANE_DEAD };
 
 enum lane_take {
     LANE_EVENT, /* *ev, *r filled; r's payload lives until the next take */
@@ -71,11 +73,14 @@ int64_t lane_oldest_ms(const struct lane *l);
 
 enum lane_take lane_take(struct lane *l, struct lane_event **ev,
                          struct journal_record *r, struct err *e);
-/* The event has this many parts to settle; 0 means it was filtered. The event
- * may be gone after this call when parts is 0. */
-void lane_begin(struct lane_event *ev, unsigned parts);
-/* One part that is not set aside is settled. The event may be gone after. */
-void lane_settle(struct lane_event *ev, enum lane_outcome outcome);
+/* The event has this many parts to settle; 0 means it was filtered, for the
+ * reason `why` (an enum select_reason). The event may be gone after this call
+ * when parts is 0. */
+void lane_begin(struct lane_event *ev, unsigned parts, uint8_t why);
+/* One part that is not set aside, of the subscription `key`, has ended as
+ * `code` says: PART_DELIVERED, PART_SKIPPED, or PART_DEAD and an enum
+ * dead_reason. The event may be gone after. */
+void lane_settle(struct lane_event *ev, uint32_t key, uint8_t code);
 /* One part is now known to state.db and will be tried again. */
 void lane_set_aside(struct lane_event *ev);
 /* A part set aside is in hand again: what follows is lane_settle() or
@@ -89,6 +94,12 @@ void lane_wait(struct lane_event *ev, int change);
  * for each call with the same position. */
 struct lane_event *lane_restore(struct lane *l, struct journal_pos at,
                                 bool dead);
+/* A part that is a dead letter is to be tried again. If the event had ended it
+ * counts as dead no more and is pending; `dead` says whether another part of
+ * it stays a dead letter. What is returned has that part in hand: what follows
+ * is lane_settle() or lane_set_aside(). */
+struct lane_event *lane_revive(struct lane *l, struct journal_pos at,
+                               uint32_t key, bool dead);
 /* Reads the record of an event again: LANE_EVENT; LANE_BROKEN: not now; any
  * other: its bytes are gone (retention, damage). */
 enum lane_take lane_reread(struct lane *l, const struct lane_event *ev,
@@ -96,9 +107,10 @@ enum lane_take lane_reread(struct lane *l, const struct lane_event *ev,
 
 /* True if the state changed since the last report. */
 bool lane_dirty(const struct lane *l);
-/* When lane_report() was called last, monotonic; 0: never. */
-int64_t lane_reported_ms(const struct lane *l);
-/* Appends a struct msg_lane_state and its pending list. */
+/* When it is to be reported, monotonic: at once, but for a long list of open
+ * events, most of which stand in the next report too. */
+int64_t lane_report_ms(const struct lane *l);
+/* Appends a struct msg_lane_state, its pending list and its outcomes. */
 void lane_report(struct lane *l, struct buf *to);
 
 #endif

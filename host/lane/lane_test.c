@@ -6,6 +6,7 @@
  * once. What the supervisor does with reports is modelled here. */
 #include "lane/lane.h"
 
+#include "base/clock.h"
 #include "journal/testbed.h"
 
 #define EVENTS    3000
@@ -56,7 +57,8 @@ static int teardown(void **state)
 
 static uint64_t append_one(struct fixture *f, uint32_t source)
 {
-    struct journal_record r = { .source = source, .received_ms = 1000,
+    struct journal_record r = { .source = source,
+                                .received_ms = clock_ms(),
                                 .payload = MF_STR("{\"type\":\"track\"}") };
 
     assert_int_equal(journal_append(f->bed->j, &r), JOURNAL_OK);
@@ -111,6 +113,10 @@ struct model {
     size_t staged_count;
     struct msg_lane_state state;
     struct journal_pos *pending;
+    /* What the outcome log would say: how often each event ended, and what
+     * the parts of it did that it told of. */
+    struct ledger_sums sums;
+    uint8_t ended[EVENTS + 1], class[EVENTS + 1], code[EVENTS + 1][2];
     /* By seq: a bit for each subscription that is settled, or is dead, by
      * what was reported; and how often one was settled at all. */
     unsigned done[EVENTS + 1], dead[EVENTS + 1], times[EVENTS + 1][3];
@@ -151,8 +157,44 @@ static void apply(struct model *m, const struct change *c)
     }
 }
 
+static void log_outcome(struct model *m, const struct ledger_entry *o)
+{
+    ledger_add(&m->sums, o);
+    assert_true(o->from >= 1 && o->to <= EVENTS && !o->is_range);
+    for (unsigned i = 0; i < o->parts; i++) {
+        struct ledger_part p = ledger_part(o, i);
+
+        assert_true(p.key < 2);
+        m->code[o->from][p.key] = p.code;
+    }
+    if (o->class == LEDGER_REOPENED)
+        m->ended[o->from]--;
+    else if (o->class != LEDGER_PARTIAL)
+        m->ended[o->from]++;
+    m->class[o->from] = (uint8_t)o->class;
+}
+
+/* The sums of the log are the counters in every state that is reported. */
+static void log_outcomes(struct model *m, mf_str stream)
+{
+    const struct counters *c = &m->state.counters;
+    struct ledger_reader r;
+    struct ledger_entry o;
+    int rc;
+
+    ledger_read(&r, stream, 0);
+    while ((rc = ledger_next(&r, &o)) > 0)
+        log_outcome(m, &o);
+    assert_int_equal(rc, 0);
+    assert_int_equal(m->sums.delivered, c->delivered);
+    assert_int_equal(m->sums.filtered, c->filtered);
+    assert_int_equal(m->sums.dead, c->dead);
+}
+
 static void report(struct model *m, struct lane *l)
 {
+    size_t listed;
+
     struct buf b;
 
     if (!lane_dirty(l)) {
@@ -162,12 +204,14 @@ static void report(struct model *m, struct lane *l)
     buf_init(&b, 1 << 20);
     lane_report(l, &b);
     memcpy(&m->state, b.data, sizeof m->state);
-    assert_int_equal(b.len, sizeof m->state + m->state.pending_count *
-                                                  sizeof *m->pending);
+    listed = m->state.pending_count * sizeof *m->pending;
+    assert_int_equal(b.len, sizeof m->state + listed +
+                                m->state.outcome_bytes);
+    log_outcomes(m, (mf_str){ b.data + sizeof m->state + listed,
+                              m->state.outcome_bytes });
     m->pending = xrealloc(m->pending, (m->state.pending_count + 1) *
                                           sizeof *m->pending);
-    memcpy(m->pending, b.data + sizeof m->state,
-           m->state.pending_count * sizeof *m->pending);
+    memcpy(m->pending, b.data + sizeof m->state, listed);
     for (size_t i = 0; i < m->staged_count; i++)
         apply(m, &m->staged[i]);
     m->staged_count = 0;
@@ -225,13 +269,13 @@ static void start(struct worker *w)
 }
 
 static void finish(struct worker *w, struct flying *x,
-                   enum lane_outcome outcome)
+                   uint8_t code)
 {
     w->m->times[x->row.at.seq][x->row.sub]++;
     if (x->persisted)
         stage(w->m, &x->row, DROP);
-    stage(w->m, &x->row, outcome == LANE_DEAD ? DONE_DEAD : DONE);
-    lane_settle(x->ev, outcome);
+    stage(w->m, &x->row, code >= PART_DEAD ? DONE_DEAD : DONE);
+    lane_settle(x->ev, x->row.sub, code);
 }
 
 /* Ends one that is under way: mostly well. */
@@ -250,10 +294,10 @@ static void end_one(struct worker *w)
         w->waiting[w->waiting_count++] = x;
         break;
     case 1:
-        finish(w, &x, LANE_DEAD);
+        finish(w, &x, PART_DEAD + DEAD_REJECTED);
         break;
     default:
-        finish(w, &x, LANE_DELIVERED);
+        finish(w, &x, PART_DELIVERED);
     }
 }
 
@@ -285,7 +329,7 @@ static bool begin_one(struct worker *w)
 
         *x = (struct flying){ .ev = ev, .row = { ev->at, i, false } };
     }
-    lane_begin(ev, parts);
+    lane_begin(ev, parts, 5);
     return true;
 }
 
@@ -319,6 +363,14 @@ static void check_event(struct model *m, uint64_t seq, bool is_ours,
     unsigned parts = seq % 3 ? (1u << seq % 3) - 1 : 1u << FILTERED;
 
     assert_int_equal(m->done[seq], is_ours ? parts : 0);
+    assert_int_equal(m->ended[seq], is_ours ? 1 : 0);
+    if (is_ours && m->dead[seq])
+        assert_int_equal(m->class[seq], LEDGER_DEAD);
+    for (unsigned sub = 0; sub < 2; sub++)
+        if (is_ours && parts >> sub & 1)
+            assert_int_equal(m->code[seq][sub],
+                             m->dead[seq] >> sub & 1 ? PART_DEAD
+                                                     : PART_DELIVERED);
     for (unsigned sub = 0; sub < 3; sub++) {
         if (!is_ours || !(parts >> sub & 1))
             assert_int_equal(m->times[seq][sub], 0);
@@ -408,16 +460,16 @@ static void a_lane_stops_when_too_much_is_open(void **state)
     flush(f, seq);
     for (unsigned i = 0; i < LANE_PENDING_MAX; i++) {
         assert_int_equal(take(l, &ev), LANE_EVENT);
-        lane_begin(ev, 1);
+        lane_begin(ev, 1, 0);
         first = first ? first : ev;
     }
     assert_true(lane_has_more(l));
     assert_false(lane_ready(l));
     assert_int_equal(take(l, &ev), LANE_FULL);
-    lane_settle(first, LANE_DELIVERED);
+    lane_settle(first, 1, PART_DELIVERED);
     assert_true(lane_ready(l));
     assert_int_equal(take(l, &ev), LANE_EVENT);
-    lane_begin(ev, 0);
+    lane_begin(ev, 0, 5);
     assert_int_equal(take(l, &ev), LANE_EMPTY);
     assert_false(lane_has_more(l));
     assert_int_equal(lane_counters(l)->filtered, 1);
@@ -435,7 +487,7 @@ static void a_lane_stops_when_too_much_waits(void **state)
     flush(f, seq);
     for (unsigned i = 0; i < LANE_RETRIES_MAX; i++) {
         assert_int_equal(take(l, &ev), LANE_EVENT);
-        lane_begin(ev, 1);
+        lane_begin(ev, 1, 0);
         lane_set_aside(ev);
     }
     assert_int_equal(take(l, &ev), LANE_FULL);
@@ -461,7 +513,177 @@ static void events_of_others_are_passed(void **state)
     assert_int_equal(lane_counters(l)->accepted, 1);
     assert_int_equal(lane_reread(l, ev, &r, &e), LANE_EVENT);
     assert_int_equal(r.seq, seq);
-    lane_begin(ev, 0);
+    lane_begin(ev, 0, 5);
+}
+
+/* A dead letter that is tried again: pending, and then what it became. */
+static void a_dead_event_is_revived(void **state)
+{
+    struct fixture *f = *state;
+    struct lane *l = open_lane(f, OURS);
+    struct model *m = xcalloc(1, sizeof *m);
+    struct lane_event *ev;
+    struct journal_pos at;
+
+    flush(f, append_one(f, OURS));
+    assert_int_equal(take(l, &ev), LANE_EVENT);
+    at = ev->at;
+    lane_begin(ev, 2, 0);
+    lane_settle(ev, 0, PART_DEAD + DEAD_REJECTED);
+    lane_settle(ev, 1, PART_DEAD + DEAD_REJECTED);
+    report(m, l);
+    assert_int_equal(m->class[1], LEDGER_DEAD);
+    ev = lane_revive(l, at, 0, true);
+    assert_int_equal(lane_counters(l)->dead, 0);
+    report(m, l);
+    assert_int_equal(m->state.pending_count, 1);
+    assert_int_equal(m->class[1], LEDGER_REOPENED);
+    /* The other part too, while the first still waits. */
+    lane_set_aside(ev);
+    assert_ptr_equal(lane_revive(l, at, 1, false), ev);
+    lane_settle(ev, 1, PART_DELIVERED);
+    report(m, l);
+    assert_int_equal(m->state.pending_count, 0);
+    lane_resume(ev);
+    lane_settle(ev, 0, PART_DELIVERED);
+    report(m, l);
+    assert_int_equal(m->class[1], LEDGER_DELIVERED);
+    assert_int_equal(m->ended[1], 1);
+    assert_int_equal(m->sums.dead, 0);
+    assert_int_equal(m->sums.delivered, 1);
+    free(m->pending);
+    free(m);
+}
+
+/* ---- losses ---- */
+
+#define OLD 20000 /* events; retention leaves the last few segments */
+
+/* Retention takes all but the newest: max_bytes is taken on at open. */
+static void let_retention_take(struct fixture *f)
+{
+    bed_close(f->bed);
+    f->bed->o.max_bytes = 4 * f->bed->o.segment_bytes;
+    bed_open(f->bed);
+    journal_retain(f->bed->j);
+    assert_true(atomic_load(&f->bed->head.first) > OLD / 2);
+}
+
+static uint64_t fill_thirds(struct fixture *f, uint64_t *ours)
+{
+    uint64_t seq = 0;
+
+    *ours = 0;
+    for (unsigned i = 0; i < OLD; i++) {
+        uint32_t source = OURS + i % 3;
+
+        seq = append_one(f, source);
+        *ours += source == OURS;
+        if (i % 500 == 499)
+            flush(f, seq);
+    }
+    flush(f, seq);
+    return seq;
+}
+
+/* All that is left; the ranges it reports, and how many they are. */
+static uint64_t read_out(struct lane *l, uint64_t *ranges)
+{
+    struct lane_event *ev;
+    struct ledger_reader r;
+    struct ledger_entry o;
+    struct msg_lane_state m;
+    uint64_t lost = 0, read = 0;
+    struct buf b;
+
+    while (take(l, &ev) == LANE_EVENT) {
+        lane_begin(ev, 0, 5);
+        read++;
+    }
+    buf_init(&b, 8 << 20);
+    lane_report(l, &b);
+    memcpy(&m, b.data, sizeof m);
+    assert_int_equal(m.pending_count, 0);
+    ledger_read(&r, (mf_str){ b.data + sizeof m, m.outcome_bytes }, 0);
+    while (ledger_next(&r, &o) > 0) {
+        lost += o.is_range ? o.count : 0;
+        *ranges += o.is_range;
+    }
+    buf_deinit(&b);
+    assert_int_equal(lost, m.counters.lost);
+    assert_int_equal(lost, m.counters.dead);
+    assert_int_equal(read, m.counters.filtered);
+    assert_int_equal(lost + read, m.counters.accepted);
+    return lost;
+}
+
+/* Events of others that retention took were none of the lane's. */
+static void what_is_lost_is_counted_by_source(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t ours, ranges = 0, lost;
+    struct lane *l;
+
+    fill_thirds(f, &ours);
+    let_retention_take(f);
+    l = open_lane(f, OURS);
+    lost = read_out(l, &ranges);
+    assert_int_equal(lane_counters(l)->accepted, ours);
+    assert_int_equal(lost, (atomic_load(&f->bed->head.first) + 1) / 3);
+    assert_int_equal(ranges, 1);
+}
+
+/* Without the id files nobody can tell whose they were: all are counted. */
+static void what_nobody_can_tell_is_counted_whole(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t ours, ranges = 0;
+    char command[128];
+
+    fill_thirds(f, &ours);
+    let_retention_take(f);
+    snprintf(command, sizeof command, "rm -rf '%s/ids'", f->bed->path);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(read_out(open_lane(f, OURS), &ranges),
+                     atomic_load(&f->bed->head.first) - 1);
+}
+
+/* A loss that is counted in several takes, with a crash after each: the
+ * cursor that is reported stands where the count stands. */
+static void a_loss_is_counted_once_over_crashes(void **state)
+{
+    struct fixture *f = *state;
+    struct msg_lane_state m = { .next = { 1, 0, 0 } };
+    uint64_t lost = 3 * (uint64_t)(1u << 18) + 5, turns = 0;
+
+    /* The journal says that it begins far behind where it does. */
+    append_one(f, OURS);
+    atomic_store(&f->bed->head.first, lost + 1);
+    atomic_store(&f->bed->head.durable, lost);
+    while (m.next.seq <= lost) {
+        struct msg_lane msg = { .lane = 7, .source = OURS, .next = m.next,
+                                .counters = m.counters };
+        struct lane_event *ev;
+        struct journal_record r;
+        struct buf b;
+        struct err e;
+
+        f->lane = lane_new(f->cache, &f->bed->head, &msg, NULL);
+        assert_true(lane_has_more(f->lane));
+        assert_int_equal(lane_take(f->lane, &ev, &r, &e), LANE_MORE);
+        buf_init(&b, 1 << 20);
+        lane_report(f->lane, &b);
+        memcpy(&m, b.data, sizeof m);
+        buf_deinit(&b);
+        lane_free(f->lane);
+        f->lane = NULL;
+        turns++;
+    }
+    assert_int_equal(turns, 4);
+    assert_int_equal(m.counters.lost, lost);
+    assert_int_equal(m.counters.accepted, lost);
+    atomic_store(&f->bed->head.first, 1);
+    atomic_store(&f->bed->head.durable, 1);
 }
 
 int main(void)
@@ -479,6 +701,14 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(events_of_others_are_passed, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_dead_event_is_revived, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(what_is_lost_is_counted_by_source,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(what_nobody_can_tell_is_counted_whole,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_loss_is_counted_once_over_crashes,
+                                        setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,6 +47,7 @@ struct entry {
 };
 
 #define FIELD_NONE UINT32_MAX
+#define LABEL_TOLD 200 /* bytes of a label in a fault */
 
 struct entries {
     struct entry *list;
@@ -81,7 +82,7 @@ static void add_place(struct buf *b, const struct place *p)
 static void add_subject(struct buf *b, const struct place *p, mf_str label)
 {
     if (label.len) {
-        buf_str(b, label);
+        buf_str(b, utf8_cut(label, LABEL_TOLD));
         if (b->data[0] >= 'a' && b->data[0] <= 'z')
             b->data[0] = (char)(b->data[0] - 'a' + 'A');
     } else if (!p) {

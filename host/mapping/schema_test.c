@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mapping/schema.h"
+
+#include "base/mem.h"
 #include "mapping/format.h"
 #include "mapping/jsvalue.h"
 
@@ -232,6 +234,28 @@ static void faults_do_not_overflow(void **state)
     got = schema_apply(s, parse("{}"), false, &arena, NULL);
     assert_int_equal(got.type, MF_ABSENT);
     schema_free(s);
+}
+
+static void a_label_of_any_length_can_be_told(void **state)
+{
+    char *label = xcalloc(1, ERR_TEXT + 1), *fields;
+    struct schema *s;
+    struct err e;
+
+    (void)state;
+    memset(label, 'x', ERR_TEXT);
+    fields = xasprintf("[{\"key\":\"a\",\"label\":\"%s\",\"type\":"
+                       "\"number\"}]", label);
+    s = schema_compile(parse(fields), &e);
+    assert_non_null(s);
+    assert_int_equal(schema_apply(s, parse("{\"a\":{}}"), false, &arena,
+                                  &e).type,
+                     MF_ABSENT);
+    assert_memory_equal(e.text, "Xxx", 3);
+    assert_non_null(strstr(e.text, "x must be a number"));
+    schema_free(s);
+    free(fields);
+    free(label);
 }
 
 #define FIELD_A "{\"key\":\"a\",\"type\":\"string\"},"
@@ -487,6 +511,7 @@ int main(void)
         cmocka_unit_test(members_are_kept_or_dropped),
         cmocka_unit_test(faults_are_told_in_order),
         cmocka_unit_test(faults_do_not_overflow),
+        cmocka_unit_test(a_label_of_any_length_can_be_told),
         cmocka_unit_test(requirements_depend),
         cmocka_unit_test(bad_fields_are_refused),
         cmocka_unit_test(formats_hold),

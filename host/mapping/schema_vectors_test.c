@@ -3,9 +3,11 @@
  * schema_vectors_test.c - field checks against what the original recorded:
  * validateSchema and removeEmptyValues. Those take JSON schemas; as ours are
  * compiled from fields, each is first turned back into the fields it came
- * from. There is no fieldsToJsonSchema here for the same reason: no JSON
- * schema is ever made, and what one would mean is what is tested. Takes
- * actions/_core.json from MANIFOLD_VECTORS; skipped without it. */
+ * from. No JSON schema is ever made here, so of fieldsToJsonSchema it is the
+ * meaning that is held against the record: the fields as their author wrote
+ * them, and those turned back from the recorded schema, must do the same to
+ * every payload of a set. Takes actions/_core.json from MANIFOLD_VECTORS;
+ * skipped without it. */
 #include "schema.c"
 
 #include "mapping/core_vectors.h"
@@ -319,10 +321,129 @@ static void remove_empty_values(void **state)
     report("removeEmptyValues", passed, total);
 }
 
+/* ---- fields and the JSON schema they are to mean ---- */
+
+/* A definition of the original, as a manifest writes it. */
+static void written_fields(struct json_out *w, mf_val definition)
+{
+    static const char *const same[] = { "label", "type", "multiple",
+                                        "choices", "format" };
+    mf_iter it = { { 0 } };
+    mf_str key;
+    mf_val v;
+
+    json_begin_array(w);
+    while (json_next(definition, &it, &key, &v)) {
+        mf_val required = json_get(v, MF_STR("required"));
+
+        json_begin_object(w);
+        json_kstr(w, "key", key);
+        for (size_t i = 0; i < COUNT_OF(same); i++)
+            copy_as(w, v, same[i], same[i]);
+        copy_as(w, v, "minimum", "min");
+        copy_as(w, v, "maximum", "max");
+        copy_as(w, v, "allowNull", "allow_null");
+        copy_as(w, v, "additionalProperties", "additional_properties");
+        copy_as(w, v, "required",
+                required.type == MF_OBJECT ? "required_if" : "required");
+        if (json_get(v, MF_STR("properties")).type == MF_OBJECT) {
+            json_key(w, MF_STR("properties"));
+            written_fields(w, json_get(v, MF_STR("properties")));
+        }
+        json_end_object(w);
+    }
+    json_end_array(w);
+}
+
+static struct schema *schema_written(mf_val definition)
+{
+    struct schema *s;
+    struct json_out w;
+    struct buf b;
+    struct err e = { "" };
+
+    buf_init(&b, 1 << 20);
+    json_out_init(&w, &b);
+    written_fields(&w, definition);
+    s = schema_compile(json_root(buf_view(&b)), &e);
+    if (!s)
+        fail_msg("%.*s: %s", (int)b.len, b.data, e.text);
+    buf_deinit(&b);
+    return s;
+}
+
+/* Both take the payload the same way, with the same words. */
+static bool agree(struct schema *a, struct schema *b, mf_str payload)
+{
+    struct err ea = { "" }, eb = { "" };
+    mf_val va = schema_apply(a, json_root(payload), true, &arena, &ea);
+    mf_val vb = schema_apply(b, json_root(payload), true, &arena, &eb);
+
+    if (va.type == vb.type && strcmp(ea.text, eb.text) == 0 &&
+        (va.type == MF_ABSENT || json_equal(va, vb, &arena)))
+        return true;
+    printf("%.*s: %.*s [%s] and %.*s [%s]\n", (int)payload.len, payload.ptr,
+           (int)va.len, va.raw, ea.text, (int)vb.len, vb.raw, eb.text);
+    return false;
+}
+
+/* Every pair of fields, each with every one of the values. */
+static bool agree_on_all(struct schema *a, struct schema *b,
+                         mf_val definition)
+{
+    static const char *const values[] = {
+        "\"\"", "\"x\"", "\"a_value\"", "\"c_value\"", "\"true\"", "0", "7",
+        "9007199254740993", "true", "false", "null", "[]", "[\"a_value\",1]",
+        "{}", "{\"b\":\"b_value\"}", "{\"c\":\"c_value\",\"z\":1}",
+        "{\"testDynamicSubfield\":\"s\"}"
+    };
+    mf_str one, two, payload;
+    mf_iter it = { { 0 } };
+    bool same = agree(a, b, MF_STR("{}"));
+    mf_val v;
+
+    while (json_next(definition, &it, &one, &v)) {
+        mf_iter inner = { { 0 } };
+
+        while (json_next(definition, &inner, &two, &v))
+            for (size_t i = 0; i < COUNT_OF(values) * COUNT_OF(values); i++) {
+                payload = arena_printf(&arena, "{\"%.*s\":%s,\"%.*s\":%s}",
+                                       (int)one.len, one.ptr,
+                                       values[i % COUNT_OF(values)],
+                                       (int)two.len, two.ptr,
+                                       values[i / COUNT_OF(values)]);
+                same = agree(a, b, payload) && same;
+            }
+    }
+    return same;
+}
+
+static void fields_mean_their_schema(void **state)
+{
+    mf_val list = vectors("fieldsToJsonSchema"), v;
+    unsigned passed = 0, total = 0;
+    mf_iter it = { { 0 } };
+    mf_str key;
+    struct err e;
+
+    (void)state;
+    while (json_next(list, &it, &key, &v)) {
+        struct schema *written = schema_written(argument(v, 0));
+        struct schema *back = schema_of(json_get(v, MF_STR("out")), &e);
+
+        total++;
+        passed += agree_on_all(written, back, argument(v, 0));
+        schema_free(written);
+        schema_free(back);
+    }
+    report("fieldsToJsonSchema", passed, total);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(validate_schema),
+        cmocka_unit_test(fields_mean_their_schema),
         cmocka_unit_test(remove_empty_values),
     };
 

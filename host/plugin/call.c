@@ -574,16 +574,20 @@ static void answered(struct call *c, struct request *r,
                     "the plugin left the event open and sent nothing more");
 }
 
-/* Requests that the host itself refuses are judged like others. */
-static void drain_refused(struct call *c)
+/* Requests that the host itself refuses, or has an answer to, are judged like
+ * others. */
+static void drain_own(struct call *c)
 {
-    struct call_answer none = { .failure = MF_FAIL_REFUSED };
+    struct call_answer a;
 
-    while (c->next_refused < c->request_count) {
-        struct request *r = c->requests[c->next_refused++];
+    while (c->next_own < c->request_count) {
+        struct request *r = c->requests[c->next_own++];
 
-        if (r->state == REQUEST_REFUSED)
-            answered(c, r, &none);
+        a = (struct call_answer){ .failure = MF_FAIL_REFUSED };
+        r->given = r->state == REQUEST_QUEUED &&
+                   kept_give(c->instance, r, &a);
+        if (r->given || r->state == REQUEST_REFUSED)
+            answered(c, r, &a);
     }
 }
 
@@ -630,7 +634,7 @@ void call_start(struct call *c)
     else
         for (uint32_t k = 0; k < c->event_count && !c->overflowed; k++)
             perform(c, k, 1, false);
-    drain_refused(c);
+    drain_own(c);
 }
 
 const struct call_request *call_next(struct call *c)
@@ -661,7 +665,7 @@ void call_answer(struct call *c, uint32_t request_id,
     ASSERT(r->state == REQUEST_SENT && c->outstanding > 0);
     c->outstanding--;
     answered(c, r, a);
-    drain_refused(c);
+    drain_own(c);
 }
 
 bool call_done(const struct call *c)

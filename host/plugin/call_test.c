@@ -3,6 +3,7 @@
  * call_test.c - what becomes of an event, whatever the plugin does with it. */
 #include "plugin/testplugin.h"
 
+#include "base/clock.h"
 #include "json/json.h"
 
 #include <setjmp.h>
@@ -211,6 +212,63 @@ static void test_follow_up(void **state)
     answer(next("PUT", API "/put"), 201, "");
     nothing_more();
     result_is(0, 201, NULL);
+}
+
+/* The next event of the same destination, and what it sends first. */
+static void next_is(const char *id, const char *method, const char *url,
+                    const char *body)
+{
+    const struct call_request *r;
+
+    call_free(call);
+    call = call_new(instance, 0);
+    add(id);
+    call_start(call);
+    r = next(method, url);
+    if (body)
+        answer(r, 200, body);
+}
+
+/* Kept for five seconds, and not for longer by being used meanwhile. */
+static void test_kept(void **state)
+{
+    (void)state;
+    start("steps", "u1");
+    answer(next("GET", API "/find?id=u1"), 200, "{\"keep\":5000}");
+    answer(next("PUT", API "/put"), 200, "");
+    nothing_more();
+    next_is("u2", "GET", API "/find?id=u2", "{\"keep\":0}");
+    clock_mono_skew_ms += 3000;
+    next_is("u1", "PUT", API "/put", "");
+    nothing_more();
+    result_is(0, 200, NULL);
+    next_is("u2", "GET", API "/find?id=u2", NULL);
+    clock_mono_skew_ms += 3000;
+    next_is("u1", "GET", API "/find?id=u1", "{\"keep\":5000}");
+    next_is("u1", "PUT", API "/put", NULL);
+    clock_mono_skew_ms = 0;
+}
+
+/* Neither failures nor what is large; of many the last. */
+static void test_kept_limits(void **state)
+{
+    static char large[(1 << 20) + 64];
+    char id[16], url[64];
+
+    (void)state;
+    memset(large, ' ', sizeof large - 1);
+    memcpy(large, "{\"keep\":5000}", strlen("{\"keep\":5000}"));
+    start("steps", "u1");
+    answer(next("GET", API "/find?id=u1"), 500, "{\"keep\":5000}");
+    next_is("u1", "GET", API "/find?id=u1", large);
+    next_is("u1", "GET", API "/find?id=u1", "{\"keep\":5000}");
+    for (int k = 0; k < 64; k++) {
+        snprintf(id, sizeof id, "v%d", k);
+        snprintf(url, sizeof url, API "/find?id=v%d", k);
+        next_is(id, "GET", url, "{\"keep\":5000}");
+    }
+    next_is("v0", "PUT", API "/put", NULL);
+    next_is("u1", "GET", API "/find?id=u1", NULL);
 }
 
 static void test_follow_up_fails(void **state)
@@ -658,7 +716,8 @@ int main(void)
 #define T(f) cmocka_unit_test_teardown(f, after)
     const struct CMUnitTest tests[] = {
         T(test_delivers), T(test_fails_by_status), T(test_no_answer),
-        T(test_follow_up), T(test_follow_up_fails), T(test_judge_fails),
+        T(test_follow_up), T(test_kept), T(test_kept_limits),
+        T(test_follow_up_fails), T(test_judge_fails),
         T(test_perform_fails), T(test_skip), T(test_lost_event_is_told),
         T(test_shrugging_judge), T(test_unfinished_body), T(test_overflow),
         T(test_used_again), T(test_partial_results),

@@ -271,7 +271,8 @@ static void check_mapping(struct check *c, const struct manifest_action *a,
         add(c, mapping.raw, "`mapping` must be an object");
         return;
     }
-    if (mapping_check(mapping, tell_mapping, c) || is_directive(mapping))
+    mapping_check(mapping, tell_mapping, c);
+    if (is_directive(mapping))
         return;
     while (json_next(mapping, &it, &key, &v))
         check_mapping_key(c, a, key, v);

@@ -227,6 +227,24 @@ static void test_many(void **state)
     manifest_free(m);
 }
 
+/* One fault in a mapping hides no other. */
+static void test_beside_a_broken_directive(void **state)
+{
+    static const struct expected x = {
+        GOOD, "[{\"action\": \"track\", \"mapping\": {\"revenu\": 1, "
+              "\"kind\": {\"@paht\": \"$.y\"}}}]", NULL, NULL, NULL
+    };
+    struct instance_fault faults[MAX];
+    struct manifest *m = manifest(text);
+
+    (void)state;
+    assert_int_equal(check(m, &x, faults), 3);
+    assert_non_null(strstr(faults[0].err.text, "invalid directive"));
+    assert_non_null(strstr(faults[1].err.text, "did you mean `revenue`?"));
+    assert_non_null(strstr(faults[2].err.text, "requires the field `email`"));
+    manifest_free(m);
+}
+
 static void test_no_presets(void **state)
 {
     static const struct expected x = { GOOD, NULL, NULL, NULL, NULL };
@@ -276,6 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_beside_a_broken_directive),
         cmocka_unit_test(test_no_presets),
         cmocka_unit_test(test_secrets),
     };

@@ -392,7 +392,7 @@ const char *elf_text(const struct elf *f, uint64_t offset, char out[ELF_NAME])
     const char *text = elf_at(f, f->tag[DT_STRTAB], size);
 
     if (!text || offset >= size)
-        return "?";
+        text = "?", offset = 0, size = 1;
     return elf_clean(text + offset, text + size, out);
 }
 

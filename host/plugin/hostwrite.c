@@ -251,6 +251,8 @@ void h_option(mf_request *pub, uint32_t id, int64_t value)
         r->no_auth = value != 0;
     else if (id == MF_OPT_GZIP)
         r->out.gzip = value != 0;
+    else if (id == MF_OPT_DELAY_MS && value > 0)
+        r->out.delay_ms = value < MF_DELAY_MAX_MS ? value : MF_DELAY_MAX_MS;
 }
 
 void h_tag(mf_request *pub, uint32_t step, void *state)

@@ -553,6 +553,7 @@ void instance_free(struct instance *i)
         call_destroy(i->free_calls);
         i->free_calls = next;
     }
+    kept_free(i);
     if (i->region && i->region_len)
         munmap(i->region, i->region_len);
     arena_deinit(&i->own);

@@ -135,6 +135,7 @@ struct call_request {
     mf_str body;
     bool has_body, gzip;
     int64_t timeout_ms;    /* 0: the destination's */
+    int64_t delay_ms;      /* to be sent not before so long from now */
     uint32_t id;           /* for call_answer */
 };
 

@@ -158,6 +158,7 @@ static const struct member oauth2_table[] = {
     VALUE("client_secret"),
     { "client_auth", AUTH(client_auth), MEMBER_TEXT },
     VALUE("refresh_token"),
+    VALUE("access_token"),
     VALUE("scope"),
     VALUE("audience"),
     VALUE("issuer"),

@@ -199,9 +199,12 @@ static void add_basic(struct request *r, mf_val auth)
 static void add_bearer(struct request *r)
 {
     struct arena *a = &r->call->in;
-    mf_str token = json_text(json_get(r->call->auth, MF_STR("accessToken")),
-                             a);
+    mf_val v = json_get(r->call->auth, MF_STR("accessToken"));
+    mf_str token;
 
+    if (v.type <= MF_NULL) /* one that needs no fetching */
+        v = json_get(r->call->standard.auth, MF_STR("access_token"));
+    token = json_text(v, a);
     if (token.len)
         add_missing(r, MF_STR("authorization"),
                     arena_printf(a, "Bearer %.*s", (int)token.len, token.ptr));

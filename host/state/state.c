@@ -20,8 +20,9 @@
 static const char schema[] =
     "CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
     "CREATE TABLE lane("
-    " id INTEGER PRIMARY KEY, source INTEGER NOT NULL REFERENCES source(id),"
-    " destination TEXT NOT NULL,"
+    " id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " source INTEGER NOT NULL REFERENCES source(id),"
+    " destination TEXT NOT NULL, start INTEGER NOT NULL,"
     " seq INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL,"
     " accepted INTEGER NOT NULL DEFAULT 0,"
     " delivered INTEGER NOT NULL DEFAULT 0,"
@@ -37,6 +38,15 @@ static const char schema[] =
     " event_dead INTEGER NOT NULL, error TEXT NOT NULL,"
     " order1 INTEGER NOT NULL, order2 INTEGER NOT NULL,"
     " PRIMARY KEY(lane, seq, subscription)) WITHOUT ROWID;"
+    "CREATE TABLE attempt(" /* letter: 0 while its part waits */
+    " lane INTEGER NOT NULL, seq INTEGER NOT NULL,"
+    " subscription INTEGER NOT NULL, letter INTEGER NOT NULL,"
+    " n INTEGER NOT NULL, at INTEGER NOT NULL, status INTEGER NOT NULL,"
+    " error TEXT NOT NULL, request TEXT NOT NULL, response TEXT NOT NULL,"
+    " PRIMARY KEY(lane, seq, subscription, letter, n)) WITHOUT ROWID;"
+    "CREATE TRIGGER retry_ends AFTER DELETE ON retry BEGIN"
+    " DELETE FROM attempt WHERE lane = OLD.lane AND seq = OLD.seq"
+    " AND subscription = OLD.subscription AND letter = 0; END;"
     "CREATE TABLE dead("
     " id INTEGER PRIMARY KEY AUTOINCREMENT, lane INTEGER NOT NULL,"
     " seq INTEGER NOT NULL, subscription INTEGER NOT NULL,"
@@ -46,6 +56,13 @@ static const char schema[] =
     " action TEXT NOT NULL, message_id TEXT NOT NULL, event TEXT NOT NULL,"
     " request TEXT NOT NULL, response TEXT NOT NULL);"
     "CREATE INDEX dead_by_lane ON dead(lane, id);"
+    "CREATE TRIGGER dead_begins AFTER INSERT ON dead BEGIN"
+    " UPDATE OR REPLACE attempt SET letter = NEW.id WHERE lane = NEW.lane"
+    " AND seq = NEW.seq AND subscription = NEW.subscription AND letter = 0;"
+    " END;"
+    "CREATE TRIGGER dead_ends AFTER DELETE ON dead BEGIN"
+    " DELETE FROM attempt WHERE lane = OLD.lane AND seq = OLD.seq"
+    " AND subscription = OLD.subscription AND letter = OLD.id; END;"
     "CREATE TABLE ingest_dead("
     " id INTEGER PRIMARY KEY AUTOINCREMENT, source INTEGER NOT NULL,"
     " at INTEGER NOT NULL, code TEXT NOT NULL, event TEXT NOT NULL);"
@@ -56,27 +73,41 @@ static const char schema[] =
     " destination TEXT PRIMARY KEY, why TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE pace("
     " destination TEXT PRIMARY KEY, tokens REAL NOT NULL,"
-    " at INTEGER NOT NULL, out INTEGER NOT NULL) WITHOUT ROWID;";
+    " at INTEGER NOT NULL, out INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE dead_range("
+    " lane INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
+    " count INTEGER NOT NULL, reason INTEGER NOT NULL, at INTEGER NOT NULL,"
+    " PRIMARY KEY(lane, reason, first)) WITHOUT ROWID;"
+    "CREATE TABLE outcome_segment("
+    " n INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, least INTEGER NOT NULL,"
+    " greatest INTEGER NOT NULL);"
+    "CREATE TABLE outcome_base("
+    " segment INTEGER NOT NULL, lane INTEGER NOT NULL,"
+    " delivered INTEGER NOT NULL, filtered INTEGER NOT NULL,"
+    " dead INTEGER NOT NULL, lost INTEGER NOT NULL,"
+    " PRIMARY KEY(segment, lane)) WITHOUT ROWID;";
 
 enum statement {
     SOURCE_FIND, SOURCE_ADD, LANE_FIND, LANE_ADD, LANE_PUT, LANE_ALL,
     RETRY_PUT, RETRY_DROP, RETRY_DEAD, RETRY_ALL, DEAD_ADD, DEAD_LIST, DEAD_DROP,
     INGEST_DEAD_ADD, TOKEN_PUT, TOKEN_DROP, TOKEN_ALL, PAUSE_ADD,
-    PAUSE_DROP, PAUSE_FIND, PACE_PUT, PACE_FIND, STATEMENTS
+    PAUSE_DROP, PAUSE_FIND, SEGMENT_PUT, SEGMENT_DROP, BASE_DROP,
+    SEGMENT_ALL, BASE_PUT, RANGE_PUT, RANGE_COUNT, RANGE_OLDEST, RANGE_DROP,
+    RANGE_LIST, ATTEMPT_ADD, ATTEMPT_TRIM, PACE_PUT, PACE_FIND, STATEMENTS
 };
 
 #define LANE_COLUMNS                                                           \
     "l.id, l.source, l.destination, s.name, l.seq, l.segment, l.offset,"      \
     " l.accepted, l.delivered, l.filtered, l.dead, l.attempts, l.retries,"    \
-    " l.lost, l.pending FROM lane l JOIN source s ON s.id = l.source"
+    " l.lost, l.pending, l.start FROM lane l JOIN source s ON s.id = l.source"
 
 static const char *const texts[STATEMENTS] = {
     [SOURCE_FIND] = "SELECT id FROM source WHERE name = ?1",
     [SOURCE_ADD] = "INSERT INTO source(name) VALUES(?1)",
     [LANE_FIND] = "SELECT " LANE_COLUMNS
                   " WHERE l.source = ?1 AND l.destination = ?2",
-    [LANE_ADD] = "INSERT INTO lane(source, destination, seq, segment, offset)"
-                 " VALUES(?1, ?2, ?3, ?4, ?5)",
+    [LANE_ADD] = "INSERT INTO lane(source, destination, start, seq, segment,"
+                 " offset) VALUES(?1, ?2, ?3, ?3, ?4, ?5)",
     [LANE_PUT] = "UPDATE lane SET seq = ?2, segment = ?3, offset = ?4,"
                  " accepted = ?5, delivered = ?6, filtered = ?7, dead = ?8,"
                  " attempts = ?9, retries = ?10, lost = ?11, pending = ?12"
@@ -104,6 +135,29 @@ static const char *const texts[STATEMENTS] = {
     [PAUSE_FIND] = "SELECT why FROM paused WHERE destination = ?1",
     [PACE_PUT] = "INSERT OR REPLACE INTO pace VALUES(?1, ?2, ?3, ?4)",
     [PACE_FIND] = "SELECT tokens, at, out FROM pace WHERE destination = ?1",
+    [SEGMENT_PUT] = "INSERT OR REPLACE INTO outcome_segment"
+                    " VALUES(?1, ?2, ?3, ?4)",
+    [SEGMENT_DROP] = "DELETE FROM outcome_segment WHERE n = ?1",
+    [BASE_DROP] = "DELETE FROM outcome_base WHERE segment = ?1",
+    [SEGMENT_ALL] = "SELECT * FROM outcome_segment ORDER BY n",
+    [RANGE_PUT] = "INSERT OR REPLACE INTO dead_range"
+                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [RANGE_COUNT] = "SELECT count(*) FROM dead_range"
+                    " WHERE lane = ?1 AND reason = ?2",
+    [RANGE_OLDEST] = "SELECT first, last, count, at FROM dead_range"
+                     " WHERE lane = ?1 AND reason = ?2"
+                     " ORDER BY first LIMIT 2",
+    [RANGE_DROP] = "DELETE FROM dead_range"
+                   " WHERE lane = ?1 AND reason = ?2 AND first = ?3",
+    [RANGE_LIST] = "SELECT r.lane, r.reason, r.first, r.last, r.count, r.at"
+                   " FROM dead_range r JOIN lane l ON l.id = r.lane"
+                   " WHERE l.destination = ?1 ORDER BY r.first DESC LIMIT ?2",
+    [ATTEMPT_ADD] = "INSERT OR REPLACE INTO attempt"
+                    " VALUES(?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [ATTEMPT_TRIM] = "DELETE FROM attempt WHERE lane = ?1 AND seq = ?2"
+                     " AND subscription = ?3 AND letter = 0 AND n <= ?4",
+    [BASE_PUT] = "INSERT OR REPLACE INTO outcome_base"
+                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
 };
 
 struct state {
@@ -216,6 +270,13 @@ void state_close(struct state *s)
     if (!s)
         return;
     state_commit(s, &ignored);
+    state_abandon(s);
+}
+
+void state_abandon(struct state *s)
+{
+    if (!s)
+        return;
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(s->statements[i]);
     sqlite3_close(s->db);
@@ -322,6 +383,7 @@ static void read_lane(sqlite3_stmt *q, struct state_lane *out)
     c->attempts = (uint64_t)sqlite3_column_int64(q, 11);
     c->retries = (uint64_t)sqlite3_column_int64(q, 12);
     c->lost = (uint64_t)sqlite3_column_int64(q, 13);
+    out->start = (uint64_t)sqlite3_column_int64(q, 15);
     out->pending_count = (uint32_t)(bytes / sizeof *out->pending);
     out->pending = NULL;
     if (out->pending_count) {
@@ -428,6 +490,28 @@ int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
     return change(s, q, e);
 }
 
+int state_attempt_add(struct state *s, const struct msg_retry *r,
+                      const struct attempt *a, struct err *e)
+{
+    sqlite3_stmt *q = use(s, ATTEMPT_ADD);
+
+    bind_key(q, &r->key);
+    bind_int(q, 4, r->attempts);
+    bind_int(q, 5, a->when_ms);
+    bind_int(q, 6, r->status);
+    bind_text(q, 7, a->error);
+    bind_text(q, 8, a->request);
+    bind_text(q, 9, a->response);
+    if (change(s, q, e) != 0)
+        return -1;
+    if (r->attempts <= ATTEMPTS_KEPT)
+        return 0;
+    q = use(s, ATTEMPT_TRIM);
+    bind_key(q, &r->key);
+    bind_int(q, 4, (int64_t)r->attempts - ATTEMPTS_KEPT);
+    return change(s, q, e);
+}
+
 int state_retry_drop(struct state *s, const struct msg_retry_key *k,
                      struct err *e)
 {
@@ -467,6 +551,152 @@ int state_retries(struct state *s, uint32_t lane,
     }
     sqlite3_reset(q);
     return rc == SQLITE_DONE ? 0 : failed(s, "retries cannot be read", e);
+}
+
+int state_segment_put(struct state *s, const struct ledger_segment *g,
+                      struct err *e)
+{
+    sqlite3_stmt *q = use(s, SEGMENT_PUT);
+
+    bind_int(q, 1, (int64_t)g->n);
+    bind_int(q, 2, (int64_t)g->bytes);
+    bind_int(q, 3, (int64_t)g->least);
+    bind_int(q, 4, (int64_t)g->greatest);
+    return change(s, q, e);
+}
+
+int state_segment_drop(struct state *s, uint64_t n, struct err *e)
+{
+    sqlite3_stmt *q = use(s, SEGMENT_DROP);
+
+    bind_int(q, 1, (int64_t)n);
+    if (change(s, q, e) != 0)
+        return -1;
+    q = use(s, BASE_DROP);
+    bind_int(q, 1, (int64_t)n);
+    return change(s, q, e);
+}
+
+int state_segments(struct state *s,
+                   void (*each)(void *arg, const struct ledger_segment *g),
+                   void *arg, struct err *e)
+{
+    sqlite3_stmt *q = use(s, SEGMENT_ALL);
+    int rc;
+
+    while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
+        struct ledger_segment g = { (uint64_t)sqlite3_column_int64(q, 0),
+                                     (uint64_t)sqlite3_column_int64(q, 1),
+                                     (uint64_t)sqlite3_column_int64(q, 2),
+                                     (uint64_t)sqlite3_column_int64(q, 3) };
+
+        each(arg, &g);
+    }
+    sqlite3_reset(q);
+    return rc == SQLITE_DONE ? 0 : failed(s, "segments cannot be read", e);
+}
+
+int state_base_put(struct state *s, uint64_t n, uint32_t lane,
+                   const struct ledger_sums *sums, struct err *e)
+{
+    sqlite3_stmt *q = use(s, BASE_PUT);
+
+    bind_int(q, 1, (int64_t)n);
+    bind_int(q, 2, lane);
+    bind_int(q, 3, (int64_t)sums->delivered);
+    bind_int(q, 4, (int64_t)sums->filtered);
+    bind_int(q, 5, (int64_t)sums->dead);
+    bind_int(q, 6, (int64_t)sums->lost);
+    return change(s, q, e);
+}
+
+static int put_range(struct state *s, const struct dead_range *r,
+                     struct err *e)
+{
+    sqlite3_stmt *q = use(s, RANGE_PUT);
+
+    bind_int(q, 1, r->lane);
+    bind_int(q, 2, (int64_t)r->from);
+    bind_int(q, 3, (int64_t)r->to);
+    bind_int(q, 4, (int64_t)r->count);
+    bind_int(q, 5, r->reason);
+    bind_int(q, 6, r->when_ms);
+    return change(s, q, e);
+}
+
+static sqlite3_stmt *use_range(struct state *s, enum statement which,
+                               const struct dead_range *r)
+{
+    sqlite3_stmt *q = use(s, which);
+
+    bind_int(q, 1, r->lane);
+    bind_int(q, 2, r->reason);
+    return q;
+}
+
+/* The two oldest of the lane and reason become one. */
+static int join_oldest(struct state *s, const struct dead_range *like,
+                       struct err *e)
+{
+    struct dead_range old[2];
+    sqlite3_stmt *q = use_range(s, RANGE_OLDEST, like);
+    unsigned n = 0;
+
+    while (n < 2 && sqlite3_step(q) == SQLITE_ROW)
+        old[n++] = (struct dead_range){ like->lane, like->reason,
+                                        (uint64_t)sqlite3_column_int64(q, 0),
+                                        (uint64_t)sqlite3_column_int64(q, 1),
+                                        (uint64_t)sqlite3_column_int64(q, 2),
+                                        sqlite3_column_int64(q, 3) };
+    sqlite3_reset(q);
+    if (n < 2)
+        return 0;
+    q = use_range(s, RANGE_DROP, like);
+    bind_int(q, 3, (int64_t)old[1].from);
+    if (change(s, q, e) != 0)
+        return -1;
+    old[0].to = old[1].to > old[0].to ? old[1].to : old[0].to;
+    old[0].count += old[1].count;
+    old[0].when_ms = old[1].when_ms;
+    return put_range(s, &old[0], e);
+}
+
+int state_range_put(struct state *s, const struct dead_range *r,
+                    struct err *e)
+{
+    sqlite3_stmt *q;
+    int64_t n = 0;
+
+    if (put_range(s, r, e) != 0)
+        return -1;
+    q = use_range(s, RANGE_COUNT, r);
+    if (sqlite3_step(q) == SQLITE_ROW)
+        n = sqlite3_column_int64(q, 0);
+    sqlite3_reset(q);
+    return n > DEAD_RANGES_MAX ? join_oldest(s, r, e) : 0;
+}
+
+int state_ranges(struct state *s, const char *destination, unsigned limit,
+                 void (*each)(void *arg, const struct dead_range *r),
+                 void *arg, struct err *e)
+{
+    sqlite3_stmt *q = use(s, RANGE_LIST);
+    int rc;
+
+    bind_text(q, 1, mf_cstr(destination));
+    bind_int(q, 2, limit);
+    while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
+        struct dead_range r = { (uint32_t)sqlite3_column_int64(q, 0),
+                                (uint32_t)sqlite3_column_int64(q, 1),
+                                (uint64_t)sqlite3_column_int64(q, 2),
+                                (uint64_t)sqlite3_column_int64(q, 3),
+                                (uint64_t)sqlite3_column_int64(q, 4),
+                                sqlite3_column_int64(q, 5) };
+
+        each(arg, &r);
+    }
+    sqlite3_reset(q);
+    return rc == SQLITE_DONE ? 0 : failed(s, "ranges cannot be read", e);
 }
 
 int state_dead_add(struct state *s, const struct dead_letter *d, struct err *e)

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "ipc/proto.h"
+#include "ledger/log.h"
 
 #include <manifold/types.h>
 #include <stdbool.h>
@@ -19,6 +20,8 @@ struct state;
 
 struct state *state_open(const char *path, struct err *e);
 void state_close(struct state *s); /* commits */
+/* Closes without what was not committed. */
+void state_abandon(struct state *s);
 /* Anything written since the last commit? */
 bool state_dirty(const struct state *s);
 int state_commit(struct state *s, struct err *e);
@@ -29,6 +32,7 @@ uint32_t state_source(struct state *s, const char *name, struct err *e);
 struct state_lane {
     uint32_t id, source;
     char destination[72], source_name[72];
+    uint64_t start; /* the first event that was its own to read */
     struct journal_pos next;
     struct counters counters;
     struct journal_pos *pending; /* owned by the callee for the call */
@@ -49,12 +53,56 @@ int state_lanes(struct state *s,
 
 int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
                     struct err *e);
+/* One attempt that failed, so that it can be looked at while the part waits,
+ * and as long as the dead letter it ends in. The last ATTEMPTS_KEPT are kept. */
+#define ATTEMPTS_KEPT 3
+
+struct attempt {
+    int64_t when_ms;
+    mf_str error, request, response;
+};
+
+int state_attempt_add(struct state *s, const struct msg_retry *r,
+                      const struct attempt *a, struct err *e);
 int state_retry_drop(struct state *s, const struct msg_retry_key *k,
                      struct err *e);
 int state_retries(struct state *s, uint32_t lane,
                   void (*each)(void *arg, const struct msg_retry *r,
                                mf_str error),
                   void *arg, struct err *e);
+
+/* ---- the outcome log: see ledger/log.h ---- */
+
+int state_segment_put(struct state *s, const struct ledger_segment *g,
+                      struct err *e);
+int state_segment_drop(struct state *s, uint64_t n, struct err *e);
+/* Oldest first. */
+int state_segments(struct state *s,
+                   void (*each)(void *arg, const struct ledger_segment *g),
+                   void *arg, struct err *e);
+/* What a lane's counters were when segment n began. */
+int state_base_put(struct state *s, uint64_t n, uint32_t lane,
+                   const struct ledger_sums *sums, struct err *e);
+
+/* ---- dead without a letter ---- */
+
+/* `count` events of the lane between two numbers: what retention or damage
+ * took, or what outlived its ttl while the lane lagged. */
+struct dead_range {
+    uint32_t lane, reason;
+    uint64_t from, to, count;
+    int64_t when_ms; /* when it grew last */
+};
+
+#define DEAD_RANGES_MAX 1000 /* of a lane; beyond, the oldest become one */
+
+/* One that begins where another of its lane and reason does takes its place. */
+int state_range_put(struct state *s, const struct dead_range *r,
+                    struct err *e);
+/* Newest first, at most `limit`. */
+int state_ranges(struct state *s, const char *destination, unsigned limit,
+                 void (*each)(void *arg, const struct dead_range *r),
+                 void *arg, struct err *e);
 
 struct dead_letter {
     int64_t id;

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -244,6 +245,107 @@ static void a_dead_part_is_known_to_the_others(void **state)
     assert_int_equal(seen.dead[1], 0);
 }
 
+static void see_range(void *arg, const struct dead_range *r)
+{
+    struct seen *s = arg;
+
+    s->count++;
+    snprintf(s->text, sizeof s->text, "%d-%d %d", (int)r->from, (int)r->to,
+             (int)r->count);
+}
+
+/* One that grows stays one; too many of them become fewer, and the counts add
+ * up. */
+static void ranges_grow_and_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    bool made;
+    struct state_lane l = make_lane(f, "web", "hook", &made);
+    struct dead_range r = { .lane = l.id, .from = 1, .to = 9, .count = 5 };
+    struct seen seen = { 0 };
+    struct err e;
+
+    assert_int_equal(state_range_put(f->s, &r, &e), 0);
+    r.to = 12;
+    r.count = 7;
+    assert_int_equal(state_range_put(f->s, &r, &e), 0);
+    assert_int_equal(state_ranges(f->s, "hook", 10, see_range, &seen, &e), 0);
+    assert_int_equal(seen.count, 1);
+    assert_string_equal(seen.text, "1-12 7");
+    for (unsigned i = 0; i < DEAD_RANGES_MAX + 9; i++) {
+        r.from = 100 + 10 * i;
+        r.to = r.from + 3;
+        r.count = 2;
+        assert_int_equal(state_range_put(f->s, &r, &e), 0);
+    }
+    seen.count = 0;
+    assert_int_equal(state_ranges(f->s, "hook", 5000, see_range, &seen, &e),
+                     0);
+    assert_int_equal(seen.count, DEAD_RANGES_MAX);
+    assert_string_equal(seen.text, "1-193 27"); /* newest first: the oldest */
+}
+
+/* The numbers of the attempts kept of event 10, part 7, as one text. */
+static void expect_attempts(struct fixture *f, const char *want)
+{
+    char got[64] = "";
+    sqlite3_stmt *q;
+    struct err e;
+    sqlite3 *db;
+
+    assert_int_equal(state_commit(f->s, &e), 0);
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT n FROM attempt WHERE "
+                                            "lane = 1 AND seq = 10 AND "
+                                            "subscription = 7 ORDER BY n",
+                                        -1, &q, NULL),
+                     SQLITE_OK);
+    while (sqlite3_step(q) == SQLITE_ROW)
+        snprintf(got + strlen(got), sizeof got - strlen(got), "%d ",
+                 sqlite3_column_int(q, 0));
+    sqlite3_finalize(q);
+    sqlite3_close(db);
+    assert_string_equal(got, want);
+}
+
+static void try_in_vain(struct fixture *f, uint32_t sub, uint32_t attempts)
+{
+    struct msg_retry r = { .key = { 1, sub, 10 }, .attempts = attempts };
+    struct attempt a = { 1, MF_STR("503"), MF_STR("POST /"), MF_STR("no") };
+    struct err e;
+
+    put_retry(f, 1, 10, sub, attempts);
+    assert_int_equal(state_attempt_add(f->s, &r, &a, &e), 0);
+}
+
+/* The last few, as long as the part waits, and then as long as its letter. */
+static void attempts_are_kept_with_what_they_were_for(void **state)
+{
+    struct fixture *f = *state;
+    struct msg_retry_key key = { 1, 7, 10 };
+    struct dead_letter d = letter(1, 10);
+    struct seen seen = { 0 };
+    struct err e;
+    bool made;
+
+    assert_int_equal(make_lane(f, "web", "hook", &made).id, 1);
+    for (uint32_t i = 1; i <= 5; i++)
+        try_in_vain(f, 7, i);
+    try_in_vain(f, 8, 1);
+    expect_attempts(f, "3 4 5 ");
+    assert_int_equal(state_retry_drop(f->s, &key, &e), 0);
+    expect_attempts(f, "");
+    try_in_vain(f, 7, 1);
+    assert_int_equal(state_dead_add(f->s, &d, &e), 0);
+    assert_int_equal(state_retry_drop(f->s, &key, &e), 0);
+    expect_attempts(f, "1 ");
+    assert_int_equal(state_dead_list(f->s, "hook", 0, 10, see_dead, &seen,
+                                     &e),
+                     0);
+    assert_int_equal(state_dead_drop(f->s, (int64_t)seen.seqs[0], &e), 0);
+    expect_attempts(f, "");
+}
+
 static void paused_ones_stay_so(void **state)
 {
     struct fixture *f = *state;
@@ -340,6 +442,8 @@ int main(void)
         TEST(retries_come_in_order),
         TEST(dead_letters_are_listed_newest_first),
         TEST(a_dead_part_is_known_to_the_others),
+        TEST(ranges_grow_and_are_bounded),
+        TEST(attempts_are_kept_with_what_they_were_for),
         TEST(paused_ones_stay_so),
         TEST(a_pace_is_kept),
         TEST(a_commit_holds_and_the_rest_does_not),

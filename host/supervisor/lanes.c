@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,7 @@ static struct sup_lane *add(struct supervisor *s, const struct state_lane *f)
     if (f->pending_count)
         memcpy(l->pending, f->pending, f->pending_count * sizeof *l->pending);
     buf_init(&l->waiting, WAITING_MAX);
+    ledger_init(&l->outcomes, LEDGER_BLOCK_MOST);
     l->next = s->lanes;
     s->lanes = l;
     return l;
@@ -187,7 +189,7 @@ void lanes_offer(struct supervisor *s)
     for (struct sup_lane *l = s->lanes; l; l = l->next)
         if ((to = taker(s, l)))
             first |= pace_take(s, l->destination, to);
-    if (first && state_commit(s->state, &e) != 0)
+    if (first && supervisor_commit(s, &e) != 0)
         supervisor_log_state_error(s, &e);
     for (struct sup_lane *l = s->lanes; l; l = l->next)
         if ((to = taker(s, l)))
@@ -256,13 +258,17 @@ static int apply_dead(struct supervisor *s, struct sup_lane *l, mf_str text,
 static int apply_retry(struct supervisor *s, mf_str text, struct err *e)
 {
     struct msg_retry r;
-    const char *p = text.ptr + sizeof r;
-    mf_str error;
+    const char *p = text.ptr + sizeof r, *end = text.ptr + text.len;
+    struct attempt a = { .when_ms = clock_ms() };
 
     memcpy(&r, text.ptr, sizeof r);
-    if (!cut(&p, text.ptr + text.len, r.error_len, &error))
+    if (!cut(&p, end, r.error_len, &a.error) ||
+        !cut(&p, end, r.request_len, &a.request) ||
+        !cut(&p, end, r.response_len, &a.response))
         return err_set(e, "a worker sent a retry that is cut");
-    return state_retry_put(s->state, &r, error, e);
+    if (state_retry_put(s->state, &r, a.error, e) != 0)
+        return -1;
+    return r.attempts ? state_attempt_add(s->state, &r, &a, e) : 0;
 }
 
 struct waiting { /* before each report kept in lane.waiting */
@@ -303,19 +309,29 @@ static void on_lane_state(struct supervisor *s, struct sup_lane *l,
                           mf_str text)
 {
     struct msg_lane_state m;
+    size_t listed;
     struct err e;
 
     memcpy(&m, text.ptr, sizeof m);
+    listed = m.pending_count * sizeof *l->pending;
     if (m.pending_count > 2 * LANE_PENDING_MAX ||
-        text.len != sizeof m + m.pending_count * sizeof *l->pending) {
+        text.len != sizeof m + listed + m.outcome_bytes) {
         log_error("a worker reported lane %u with %zu bytes; not taken", l->id,
                   text.len);
         return;
     }
+    if (records_note(s, l, (mf_str){ text.ptr + sizeof m + listed,
+                                      m.outcome_bytes },
+                      &e) != 0) {
+        log_error("lane %u: %s; its worker is ended, and what it reported "
+                  "will come again",
+                  l->id, e.text);
+        child_kill(l->holder->child, SIGKILL);
+        return;
+    }
     l->pending = xrealloc(l->pending,
                           (m.pending_count + 1) * sizeof *l->pending);
-    memcpy(l->pending, text.ptr + sizeof m,
-           m.pending_count * sizeof *l->pending);
+    memcpy(l->pending, text.ptr + sizeof m, listed);
     l->state = m;
     apply_waiting(s, l);
     if (state_lane_put(s->state, &l->state, l->pending, &e) != 0)
@@ -368,6 +384,7 @@ void lanes_free(struct supervisor *s)
         s->lanes = l->next;
         free(l->pending);
         buf_deinit(&l->waiting);
+        ledger_deinit(&l->outcomes);
         free(l);
     }
 }

@@ -325,7 +325,7 @@ void reload_tell_children(struct supervisor *s)
     if (s->ingest)
         tell_ingest(s, s->config);
     tell_admin(s, s->config);
-    if (state_commit(s->state, &e) != 0) /* source numbers go out at once */
+    if (supervisor_commit(s, &e) != 0) /* source numbers go out at once */
         supervisor_log_state_error(s, &e);
 }
 

@@ -14,10 +14,6 @@
 #define ANSWER_ARENA (1u << 20)
 #define DEAD_PAGE    100
 
-static const char *const dead_reasons[DEAD_REASONS] = {
-    "rejected", "expired", "mapping", "plugin", "gone"
-};
-
 /* ---- status ---- */
 
 static const char *state_text(const struct sup_destination *d)
@@ -55,14 +51,27 @@ static uint64_t settled(const struct counters *c)
     return c->delivered + c->filtered + c->dead;
 }
 
+/* Is unread() the lane's own? One source has the journal to itself, or there
+ * is nothing unread. */
+static bool is_exact(const struct supervisor *s, const struct sup_lane *l)
+{
+    if (unread(s, l) == 0)
+        return true;
+    for (const struct sup_lane *o = s->lanes; o; o = o->next)
+        if (o->source != l->source)
+            return false;
+    return s->config->sources.count == 1;
+}
+
 static void write_counters(struct json_out *w, const struct counters *c,
-                           uint64_t backlog)
+                           uint64_t backlog, bool exact)
 {
     json_kint(w, "accepted", (int64_t)(c->accepted + backlog));
     json_kint(w, "delivered", (int64_t)c->delivered);
     json_kint(w, "filtered", (int64_t)c->filtered);
     json_kint(w, "dead", (int64_t)c->dead);
     json_kint(w, "pending", (int64_t)(c->accepted - settled(c) + backlog));
+    json_kbool(w, "pending_exact", exact); /* else it is at most that */
     json_kint(w, "attempts", (int64_t)c->attempts);
     json_kint(w, "retries", (int64_t)c->retries);
     json_kint(w, "lost", (int64_t)c->lost);
@@ -102,6 +111,7 @@ static void write_destination(struct supervisor *s, struct json_out *w,
     struct version *v = version_find(s, d->plugin);
     const char *error = d->problem ? d->problem : d->last_error;
     struct counters sum = { 0 };
+    bool exact = true, near = false;
     uint64_t backlog = 0;
     int64_t age = 0;
 
@@ -118,10 +128,13 @@ static void write_destination(struct supervisor *s, struct json_out *w,
         if (l->destination == d) {
             add_counters(&sum, &l->state.counters);
             backlog += unread(s, l);
+            exact &= is_exact(s, l);
+            near |= l->near_retention;
         }
     if (d->paused && *d->pause_why)
         json_kstr(w, "paused_because", mf_cstr(d->pause_why));
-    write_counters(w, &sum, backlog);
+    write_counters(w, &sum, backlog, exact);
+    json_kbool(w, "near_retention", near);
     json_kint(w, "in_flight", d->status.in_flight);
     json_kint(w, "waiting_retries", d->status.waiting_retries);
     if (d->status.oldest_ms && sum.accepted - settled(&sum) + backlog)
@@ -139,7 +152,7 @@ static void write_destination(struct supervisor *s, struct json_out *w,
     json_key(w, MF_STR("dead_reasons"));
     json_begin_object(w);
     for (size_t i = 0; i < DEAD_REASONS; i++) {
-        json_key(w, mf_cstr(dead_reasons[i]));
+        json_key(w, mf_cstr(dead_reason_text((uint32_t)i)));
         json_int(w, (int64_t)d->dead_reasons[i]);
     }
     json_end_object(w);
@@ -165,7 +178,8 @@ static void write_lanes(struct supervisor *s, struct json_out *w)
         json_kint(w, "lane", l->id);
         json_kint(w, "next", (int64_t)l->state.next.seq);
         write_counters(w, &l->state.counters,
-                       l->destination ? unread(s, l) : 0);
+                       l->destination ? unread(s, l) : 0, is_exact(s, l));
+        json_kbool(w, "near_retention", l->near_retention);
         json_end_object(w);
     }
     json_end_array(w);
@@ -327,8 +341,7 @@ static void write_dead(void *arg, const struct dead_letter *d)
     json_kstr(w, "message_id", d->message_id);
     json_kstr(w, "action", d->action);
     json_kstr(w, "reason",
-              mf_cstr(d->m.reason < DEAD_REASONS ? dead_reasons[d->m.reason]
-                                                 : "unknown"));
+              mf_cstr(dead_reason_text(d->m.reason)));
     json_kint(w, "result", d->m.status);
     json_kstr(w, "error", d->error);
     json_kint(w, "attempts", d->m.attempts);
@@ -338,6 +351,20 @@ static void write_dead(void *arg, const struct dead_letter *d)
         json_kval(w, "event", json_root(d->event));
     json_kstr(w, "request", d->request);
     json_kstr(w, "response", d->response);
+    json_end_object(w);
+}
+
+static void write_range(void *arg, const struct dead_range *r)
+{
+    struct json_out *w = arg;
+
+    json_begin_object(w);
+    json_kint(w, "lane", r->lane);
+    json_kint(w, "from", (int64_t)r->from);
+    json_kint(w, "to", (int64_t)r->to);
+    json_kint(w, "count", (int64_t)r->count);
+    json_kstr(w, "reason", mf_cstr(range_reason_text(r->reason)));
+    json_kint(w, "when_ms", r->when_ms);
     json_end_object(w);
 }
 
@@ -356,6 +383,11 @@ static void answer_dead(struct supervisor *s, struct json_out *w,
     json_begin_array(w);
     if (state_dead_list(s->state, d->name, before, (unsigned)limit,
                         write_dead, w, &e) != 0)
+        supervisor_log_state_error(s, &e);
+    json_end_array(w);
+    json_key(w, MF_STR("ranges"));
+    json_begin_array(w);
+    if (state_ranges(s->state, d->name, DEAD_PAGE, write_range, w, &e) != 0)
         supervisor_log_state_error(s, &e);
     json_end_array(w);
     json_end_object(w);

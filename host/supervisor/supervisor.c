@@ -11,10 +11,10 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "ipc/jail.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -71,6 +71,14 @@ void supervisor_log_state_error(struct supervisor *s, const struct err *e)
     log_error("%s", e->text);
 }
 
+int supervisor_commit(struct supervisor *s, struct err *e)
+{
+    if (records_flush(s, e) != 0 || state_commit(s->state, e) != 0)
+        return -1;
+    records_committed(s);
+    return 0;
+}
+
 static void on_commit(evutil_socket_t fd, short what, void *arg)
 {
     struct supervisor *s = arg;
@@ -78,12 +86,12 @@ static void on_commit(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (state_commit(s->state, &e) != 0) {
+    if (supervisor_commit(s, &e) != 0) {
         supervisor_log_state_error(s, &e);
         supervisor_state_changed(s);
     } else if (s->commit_failing) {
         s->commit_failing = false;
-        log_info("state.db takes changes");
+        log_info("state.db and the outcome log take changes");
     }
 }
 
@@ -255,10 +263,14 @@ static void admin_message(void *arg, uint32_t type, mf_str text, int fd)
 {
     struct supervisor *s = arg;
     struct buf b;
+    uint64_t id;
 
     if (fd >= 0)
         close(fd);
-    if (type != MSG_ASK || text.len < sizeof(uint64_t))
+    if (type != MSG_ASK || text.len < sizeof id)
+        return;
+    memcpy(&id, text.ptr, sizeof id);
+    if (explain_ask(s, id, (mf_str){ text.ptr + 8, text.len - 8 }))
         return;
     buf_init(&b, IPC_MESSAGE_MAX);
     buf_add(&b, text.ptr, sizeof(uint64_t));
@@ -344,6 +356,8 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
     (void)what;
     supervisor_notify("WATCHDOG=1");
     groups_watch(s);
+    records_retain(s);
+    records_watch(s);
     for (struct group *g = s->groups; g; g = g->next)
         if (g->wanted && !g->coming)
             group_settle(g);
@@ -372,27 +386,6 @@ static void make_events(struct supervisor *s)
 }
 
 /* ---- start ---- */
-
-/* Children of a root supervisor run as the owner of data_dir, or as user
- * `manifold`, or as `nobody`. */
-static void choose_user(struct supervisor *s)
-{
-    struct passwd *p;
-    struct stat st;
-
-    s->uid = geteuid();
-    s->gid = getegid();
-    if (s->uid != 0)
-        return;
-    if (fstat(s->data_fd, &st) == 0 && st.st_uid != 0) {
-        s->uid = st.st_uid;
-        s->gid = st.st_gid;
-        return;
-    }
-    p = getpwnam("manifold");
-    s->uid = p ? p->pw_uid : 65534;
-    s->gid = p ? p->pw_gid : 65534;
-}
 
 static int open_dir(const char *parent, const char *name, mode_t mode,
                     struct err *e)
@@ -449,7 +442,7 @@ static int open_all(struct supervisor *s, struct err *e)
         return err_sys(e, "data_dir %s cannot be opened", dir);
     if (take_lock(s, dir, e) != 0)
         return -1;
-    choose_user(s);
+    jail_user(s->data_fd, &s->uid, &s->gid);
     s->journal_fd = open_dir(dir, "journal", 0750, e);
     if (s->journal_fd < 0)
         return -1;
@@ -465,9 +458,21 @@ static int open_all(struct supervisor *s, struct err *e)
         return -1;
     snprintf(path, sizeof path, "%s/state.db", dir);
     s->state = state_open(path, e);
-    if (!s->state || lanes_load(s, e) != 0 || tokens_load(s, e) != 0)
+    s->ledger_fd = open_dir(dir, "outcomes", 0750, e);
+    if (!s->state || s->ledger_fd < 0 || lanes_load(s, e) != 0 ||
+        records_load(s, e) != 0 || tokens_load(s, e) != 0)
         return -1;
     return share_head(s, e);
+}
+
+static void close_state(struct supervisor *s)
+{
+    struct err e;
+
+    if (s->ledger && supervisor_commit(s, &e) != 0)
+        log_error("%s; the last events will come again", e.text);
+    state_abandon(s->state);
+    records_free(s);
 }
 
 static void close_all(struct supervisor *s)
@@ -484,10 +489,10 @@ static void close_all(struct supervisor *s)
         free(d->problem);
         free(d);
     }
+    close_state(s);
     lanes_free(s);
     tokens_free(s);
     listen_close(s);
-    state_close(s->state);
     versions_free(s);
     outcomes_free(s);
     store_free(s->store);
@@ -519,6 +524,7 @@ int supervisor_run(const char *config_path, struct config *config)
     s->config_path = xstrdup(config_path);
     s->config = config;
     s->data_fd = s->journal_fd = s->head_fd = s->lock_fd = -1;
+    s->ledger_fd = -1;
     s->started_ms = clock_mono_ms();
     s->base = event_base_new();
     ASSERT(s->base);

@@ -14,8 +14,10 @@
  * poison.c       events that workers die over
  * lanes.c        cursors and what workers report
  * pace.c         what is left of declared rates
+ * records.c      the log of what became of events
  * tokens.c       access tokens, and who may fetch one
  * reload.c       from a configuration to the changes it means
+ * explain.c      questions about one event
  * status.c       all of it as JSON */
 #ifndef SUPERVISOR_SUPERVISOR_H
 #define SUPERVISOR_SUPERVISOR_H
@@ -68,6 +70,12 @@ struct sup_lane {
     struct msg_lane_state state;
     struct journal_pos *pending;         /* state.pending_count of them */
     struct buf waiting; /* reports that go with the next MSG_LANE_STATE */
+    struct ledger_writer outcomes; /* since the last commit */
+    struct ledger_sums logged;     /* the counters as the log has them */
+    struct dead_range range;       /* the last one, as long as it can grow */
+    bool range_grew;
+    int64_t unread_ms; /* when its oldest unread event came; 0: not known */
+    bool near_retention; /* it is about to lose what it has not read */
 };
 
 struct sup_destination {
@@ -157,6 +165,13 @@ struct supervisor {
     char *config_path;
     struct config *config;
     struct state *state;
+    struct ledger_log *ledger;
+    struct ledger_segment *segments; /* of that, oldest first */
+    size_t segment_count, segment_cap;
+    int64_t records_watch_ms; /* monotonic; not before */
+    bool segment_untold; /* it is longer than state.db says */
+    bool segments_gone;  /* rows were dropped: their files go after a commit */
+    int ledger_fd;
     struct plugin_store *store;
     int data_fd, journal_fd, head_fd, lock_fd;
     struct journal_head *head;
@@ -247,6 +262,23 @@ void pace_message(struct supervisor *s, const struct generation *from,
 /* The worker has ended. */
 void pace_release(struct supervisor *s, const struct generation *n);
 
+/* ---- records.c ---- */
+/* After lanes_load(). */
+int records_load(struct supervisor *s, struct err *e);
+/* Takes over what a worker says of the lane's events. -1: it is no such thing,
+ * or the log cannot be written and too much waits: do not take the report. */
+int records_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
+                  struct err *e);
+/* Makes the log durable and tells state.db its end. Nothing of state.db may be
+ * committed without. */
+int records_flush(struct supervisor *s, struct err *e);
+void records_committed(struct supervisor *s);
+/* Drops what the journal has no event of any more. */
+void records_retain(struct supervisor *s);
+/* Looks which lanes are about to lose events; about every ten seconds. */
+void records_watch(struct supervisor *s);
+void records_free(struct supervisor *s);
+
 /* ---- tokens.c ---- */
 int tokens_load(struct supervisor *s, struct err *e);
 /* MSG_TOKEN_ASK or MSG_TOKEN_PUT of a worker. */
@@ -297,6 +329,10 @@ void outcome_add(struct outcome *o, const char *kind, const char *name,
 const struct outcome *outcome_find(const struct supervisor *s, uint64_t id);
 void outcomes_free(struct supervisor *s);
 
+/* ---- explain.c ---- */
+/* False: it is another question. Else the answer will go to admin. */
+bool explain_ask(struct supervisor *s, uint64_t id, mf_str question);
+
 /* ---- status.c ---- */
 void status_write(struct supervisor *s, struct buf *to);
 /* A destination pauses, or goes on. why: "" if people want it. */
@@ -307,6 +343,8 @@ void status_answer(struct supervisor *s, mf_str question, struct buf *to);
 
 /* ---- supervisor.c ---- */
 void supervisor_state_changed(struct supervisor *s);
+/* The one way to commit: the outcome log first. */
+int supervisor_commit(struct supervisor *s, struct err *e);
 void supervisor_log_state_error(struct supervisor *s, const struct err *e);
 void supervisor_notify(const char *format, ...)
     __attribute__((format(printf, 1, 2)));

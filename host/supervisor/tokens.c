@@ -106,7 +106,7 @@ static void keep(struct supervisor *s, const struct sup_token *t)
 
     if (state_token_put(s->state, mf_cstr(t->name), mf_cstr(t->origin),
                         mf_cstr(t->tokens), t->expires_ms, &e) != 0 ||
-        state_commit(s->state, &e) != 0) {
+        supervisor_commit(s, &e) != 0) {
         supervisor_log_state_error(s, &e);
         supervisor_state_changed(s);
     }

@@ -1,5 +1,6 @@
 # What the pages say is true: the scaffold builds, samples compile, limits are
-# those of the sources, the man page has every command.
+# those of the sources, the man page has every command, and each command tells
+# its usage.
 set(docs_dir ${CMAKE_SOURCE_DIR}/tests/docs)
 set(docs_pages ${CMAKE_SOURCE_DIR}/plugin-api/README.md
     ${CMAKE_SOURCE_DIR}/host/OPERATING.md)
@@ -13,7 +14,9 @@ add_test(NAME docs.new-plugin
 add_test(NAME docs.manual
     COMMAND ${docs_dir}/manual ${CMAKE_SOURCE_DIR}/host/manifold.1
         $<TARGET_FILE:manifold>)
-set(docs_tests docs.new-plugin docs.manual)
+add_test(NAME docs.commands
+    COMMAND ${docs_dir}/commands $<TARGET_FILE:manifold>)
+set(docs_tests docs.new-plugin docs.manual docs.commands)
 if(PYTHON3)
     add_test(NAME docs.samples
         COMMAND ${PYTHON3} -B ${docs_dir}/samples ${CMAKE_C_COMPILER}

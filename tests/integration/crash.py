@@ -115,6 +115,7 @@ def kill_tree(box, host, receiver, args):
             until(lambda: len(load.acknowledged) > n, 20, 'it accepts')
             time.sleep(chance.uniform(0, 1.2))
         host.kill_tree()
+        box.audit() # as the killed one left them
         host.start()
     n = len(load.acknowledged)
     until(lambda: len(load.acknowledged) > n, 20, 'it accepts')
@@ -141,8 +142,12 @@ def test(box):
     kill_worker(box, host, receiver, args)
     kill_ingest(box, host, receiver, args)
     kill_tree(box, host, receiver, args)
+    box.audit()
     code, took = host.stop()
     check(code == 0, 'the host ended with %d' % code)
+    a = box.audit()
+    say('audit: difference %d over %d events' % (a['difference'],
+                                                 a['events']))
 
 
 def more(p):

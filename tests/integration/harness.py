@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 import traceback
+import urllib.parse
 
 SKIPPED = 77
 WRITE_KEY = 'integration-key'
@@ -236,6 +237,39 @@ class Receiver:
 
     def url(self, name):
         return 'http://127.0.0.1:%d%s' % (self.port, name)
+
+
+class Api(Receiver):
+    """A vendor's API on loopback. Derived classes have
+    reply(method, path, headers, data), which gives a status and JSON data, and
+    may give headers as a third; data is the body's JSON, or a form as a dict,
+    or None."""
+
+    async def start(self, net):
+        return await net.loop.create_server(lambda: ApiProtocol(self),
+                                            '127.0.0.1', 0, backlog=4096)
+
+
+class ApiProtocol(ReceiverProtocol):
+    def request(self, head, body):
+        first, *lines = head.decode().split('\r\n')
+        method, path, _ = first.split(' ', 2)
+        headers = {k.lower(): v.strip() for k, v in
+                   (line.split(':', 1) for line in lines)}
+        try:
+            data = json.loads(body)
+        except ValueError:
+            data = dict(urllib.parse.parse_qsl(body.decode())) or None
+        status, answer, *more = self.receiver.reply(method, path, headers,
+                                                    data)
+        text = json.dumps(answer).encode()
+        fields = dict(more[0] if more else {},
+                      **{'Content-Type': 'application/json',
+                         'Content-Length': len(text)})
+        self.transport.write(
+            ('HTTP/1.1 %d X\r\n%s\r\n' %
+             (status, ''.join('%s: %s\r\n' % f for f in fields.items()))
+             ).encode() + text)
 
 
 class Load:
@@ -614,6 +648,18 @@ class Box:
              'settings': {'path': os.path.join(self.out, name)}}
         d.update(more)
         return d
+
+    def audit(self, wanted=0, data=None):
+        """The report of `manifold audit`, beside a running host or without
+        one; its exit status must be `wanted`."""
+        where = ['--data', data] if data else ['-c', self.config_path]
+        p = subprocess.run([self.manifold, 'audit', '--json'] + where,
+                           capture_output=True, text=True,
+                           env=self.environment())
+        check(p.returncode == wanted and p.stdout,
+              'the audit ends with %d, and says: %s%s' %
+              (p.returncode, p.stdout[:2000], p.stderr))
+        return json.loads(p.stdout)
 
     def host(self):
         h = Host(self)

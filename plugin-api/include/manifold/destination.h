@@ -33,6 +33,7 @@
 
 #define MF_ARENA_BYTES (8u << 20) /* of one call */
 #define MF_REQUESTS_MAX 1024      /* of one call, follow-ups included */
+#define MF_KEEP_MAX_MS 600000     /* see mf_keep() */
 
 typedef struct mf_host mf_host;
 typedef struct mf_action mf_action;
@@ -105,8 +106,13 @@ enum { MF_LOG_ERROR = 3, MF_LOG_WARNING = 4, MF_LOG_INFO = 6, MF_LOG_DEBUG = 7 }
 enum {
     MF_OPT_TIMEOUT_MS = 1, /* whole request; at most the destination's */
     MF_OPT_NO_AUTH,        /* 1: without the manifest's auth and headers */
-    MF_OPT_GZIP            /* 1: compress the body */
+    MF_OPT_GZIP,           /* 1: compress the body */
+    MF_OPT_DELAY_MS        /* not before so long from now, MF_DELAY_MAX_MS at
+                              most: to ask how something goes that the far
+                              side does in its own time. A host that is asked
+                              to end does not wait */
 };
+#define MF_DELAY_MAX_MS 60000
 
 /* ---- what the host lends; call it through the functions below ---- */
 
@@ -180,6 +186,7 @@ struct mf_host {
     mf_str (*decode)(mf_call *, uint32_t how, mf_str text);
     mf_str (*smart_hash)(mf_call *, uint32_t algorithm, uint32_t how,
                          mf_str text);
+    void (*keep)(const mf_response *, int64_t ms);
     /* 1.0 ends here */
 };
 
@@ -528,6 +535,16 @@ static inline mf_val mf_answer_json(const mf_response *a)
 static inline mf_str mf_answer_bytes(const mf_response *a)
 {
     return a->h->answer_bytes(a);
+}
+
+/* In judge: for so long, MF_KEEP_MAX_MS at most, the answer may be given again
+ * to a GET of the same URL of this destination, which is then not sent; its
+ * headers are not kept. For what changes seldom and is asked for with each
+ * event, once it is known to serve. 0: ask again the next time. Only an answer
+ * of 2xx to a GET without a body is kept, and the host may forget it. */
+static inline void mf_keep(const mf_response *a, int64_t ms)
+{
+    a->h->keep(a, ms);
 }
 
 /* ---- settling ---- */

@@ -10,6 +10,9 @@
 
 #include <manifold/destination.h>
 
+#define KIT_ABSENT ((mf_val){ NULL, 0, MF_ABSENT })
+#define KIT_NULL   ((mf_val){ "null", 4, MF_NULL })
+
 /* A setting of the destination, MF_ABSENT if it is not set. */
 static inline mf_val kit_setting(const mf_call *c, const char *key)
 {
@@ -26,6 +29,14 @@ static inline mf_str kit_setting_text(mf_call *c, const char *key)
 static inline uint32_t kit_feature(const mf_call *c, const char *name)
 {
     return mf_truthy(c, mf_get(c, mf_meta(c, MF_META_FEATURES), name));
+}
+
+/* How the mapping is to sync: "add", "update", "upsert", "delete", "mirror",
+ * or "" if it does not say. */
+static inline mf_str kit_sync_mode(mf_call *c)
+{
+    return mf_text(c, mf_get(c, mf_meta(c, MF_META_MAPPING),
+                             "__segment_internal_sync_mode"));
 }
 
 /* The JSON text of a value as it stands; "" if it is absent. */
@@ -49,6 +60,17 @@ static inline mf_str kit_int(mf_call *c, int64_t n)
 
     mf_w_int(w, NULL, n);
     return kit_raw(mf_done(w));
+}
+
+/* Without white space at its ends. */
+static inline mf_str kit_trim(mf_str s)
+{
+    while (s.len && s.ptr[0] && strchr(" \t\r\n\f\v", s.ptr[0]))
+        s.ptr++, s.len--;
+    while (s.len && s.ptr[s.len - 1] &&
+           strchr(" \t\r\n\f\v", s.ptr[s.len - 1]))
+        s.len--;
+    return s;
 }
 
 static inline int kit_starts(mf_str s, mf_str with)
@@ -80,6 +102,17 @@ static inline int kit_has(mf_str s, mf_str what)
     return kit_find(s, what) < s.len;
 }
 
+/* In judge: gives all events of the request that result, and returns it. */
+static inline int32_t kit_settle(mf_call *c, const mf_request *r,
+                                 int32_t status, mf_str why)
+{
+    uint32_t event;
+
+    for (uint32_t k = 0; (event = mf_covered(r, k)) != MF_ALL; k++)
+        mf_result(c, event, status, why);
+    return status;
+}
+
 /* The place of key in a table of names, or count. */
 static inline size_t kit_index(mf_str key, const char *const *names,
                                size_t count)
@@ -89,6 +122,17 @@ static inline size_t kit_index(mf_str key, const char *const *names,
     while (i < count && !mf_eq(key, mf_cstr(names[i])))
         i++;
     return i;
+}
+
+/* With small letters, of those that ASCII has. */
+static inline mf_str kit_lower(mf_call *c, mf_str s)
+{
+    char *to = mf_alloc(c, s.len + 1);
+
+    for (size_t i = 0; i < s.len; i++)
+        to[i] = s.ptr[i] >= 'A' && s.ptr[i] <= 'Z' ? (char)(s.ptr[i] | 32)
+                                                   : s.ptr[i];
+    return (mf_str){ to, s.len };
 }
 
 /* The member of exactly that name, dots and all; mf_get() takes a path. */
@@ -102,7 +146,38 @@ static inline mf_val kit_member(mf_call *c, mf_val object, mf_str name)
         if (mf_eq(key, name))
             return value;
     }
-    return (mf_val){ NULL, 0, MF_ABSENT };
+    return KIT_ABSENT;
+}
+
+/* Members of from, but those that `names` has, and those that `over` has too,
+ * whose turn comes. */
+static inline void kit_w_others(mf_call *c, mf_writer *w, mf_val from,
+                                const char *const *names, size_t count,
+                                mf_val over)
+{
+    mf_iter it = { { 0 } };
+    mf_val value;
+    mf_str key;
+
+    while (from.type == MF_OBJECT && mf_next(c, from, &it, &key, &value)) {
+        if (kit_index(key, names, count) < count ||
+            kit_member(c, over, key).type != MF_ABSENT)
+            continue;
+        mf_w_key(w, key);
+        mf_w_val(w, NULL, value);
+    }
+}
+
+/* Members of both; where they share one, that of `over`. */
+static inline mf_val kit_merge(mf_call *c, mf_val from, mf_val over)
+{
+    mf_writer *w = mf_value(c);
+
+    mf_w_object(w, NULL);
+    kit_w_others(c, w, from, NULL, 0, over);
+    kit_w_others(c, w, over, NULL, 0, KIT_ABSENT);
+    mf_w_end(w);
+    return mf_done(w);
 }
 
 #endif

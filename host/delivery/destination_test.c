@@ -4,6 +4,8 @@
  * are refused in part or whole, a far side that is gone. */
 #include "delivery/testworld.h"
 
+#include "delivery/inner.h"
+
 #define HOUR 3600000ll
 
 static void make(unsigned events)
@@ -254,6 +256,32 @@ static void retry_after_as_a_date_is_kept(void **state)
 {
     (void)state;
     quiet(true);
+}
+
+/* One that refuses everything is slowed down, or it would fill the disk with
+ * letters and keep the supervisor from the others. */
+static void far_refuses(struct world *w, struct exchange *x)
+{
+    (void)w;
+    x->status = 404;
+    x->due_ms = x->began_ms + 1;
+    seen[seen_count++].at = x->began_ms;
+}
+
+static void letters_have_a_ceiling(void **state)
+{
+    (void)state;
+    begin_watching();
+    world->far = far_refuses;
+    world->o.concurrency = 256;
+    world_begin(ONE_ACTION("send"), 1);
+    make(10000);
+    world_run(60000);
+    all_is_settled(10000);
+    assert_int_equal(world->letters[DEAD_REJECTED], 10000);
+    assert_true(most_within(1000, false) <= 2 * RECORDS_A_SECOND + 256);
+    assert_true(seen[seen_count - 1].at - seen[0].at >=
+                (10000 - RECORDS_A_SECOND - 256) * 1000 / RECORDS_A_SECOND);
 }
 
 /* ---- rates ---- */
@@ -577,6 +605,7 @@ int main(void)
         TEST(the_error_says_which_deadline_struck),
         TEST(retry_after_in_seconds_is_kept),
         TEST(retry_after_as_a_date_is_kept),
+        TEST(letters_have_a_ceiling),
         TEST(a_rate_is_over_all_parts),
         TEST(a_rate_moves_with_the_destination),
         TEST(lanes_share_by_bytes),

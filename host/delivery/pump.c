@@ -292,7 +292,9 @@ static bool probes_with_retries(const struct destination *d)
 
 static bool take_next(struct destination *d, int64_t now_ms)
 {
-    if (d->order && turns_rereading(&d->turns)) /* they are the oldest */
+    if (d->order && d->rereading) /* those are the oldest */
+        d->rereading = turns_rereading(&d->turns);
+    if (d->order && d->rereading)
         return take_one(d);
     if (d->order && order_has_next(d->order)) {
         start_turn(d);

@@ -71,6 +71,7 @@ void part_bury(struct destination *d, struct part *p, enum dead_reason why,
     id = event.len ? json_text(json_get(json_root(event), MF_STR("messageId")),
                                &a)
                    : (mf_str){ "", 0 };
+    bucket_owe(&d->records, clock_mono_ms());
     d->reports.dead(d->reports.arg, &m, text_cut(error, ERROR_TEXT_MAX),
                     mf_cstr(action ? action->slug : ""), id,
                     event.len <= DEAD_EVENT_BYTES ? event : (mf_str){ "", 0 },
@@ -98,6 +99,7 @@ static void put_row(struct destination *d, struct part *p, int32_t status,
     if (p->ticket)
         order_keys(p->ticket, m.order);
     arena_init(&a, 1 << 20);
+    bucket_owe(&d->records, clock_mono_ms());
     d->reports.retry(d->reports.arg, &m, text,
                      text_cut(request_text(f, ATTEMPT_BYTES, &a),
                               ATTEMPT_BYTES),

@@ -120,11 +120,13 @@ static void end_round(struct limiter *l, int64_t now_ns)
     if (usual > 0 && took > SLOW_QUICK * usual + LIMITER_SLACK_NS)
         l->quick = false;
     if (usual > 0 && took > SLOW_TIMES * usual + LIMITER_SLACK_NS) {
-        if (++l->slow_rounds > 1)
+        if (!l->slow_ns)
+            l->slow_ns = now_ns;
+        else if (now_ns - l->slow_ns >= LIMITER_MOMENT_NS)
             bad(l, &l->slow, took, &slow_trial, now_ns);
         return;
     }
-    l->slow_rounds = 0;
+    l->slow_ns = 0;
     l->slow.cutting = false;
     if (usual <= 0 || took < usual)
         l->slow.usual = took;

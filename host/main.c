@@ -34,6 +34,8 @@ static const struct command {
     { "new", "a plugin folder that builds and passes", cmd_new },
     { "bench", "what this machine does: ingest and delivery", cmd_bench },
     { "sink", "a receiver that prints what it is sent", cmd_sink },
+    { "chaos", "faults on this machine, and proof that nothing is lost",
+      cmd_chaos },
 };
 
 static int usage(FILE *to)

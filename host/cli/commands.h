@@ -19,6 +19,7 @@ int cmd_test(int argc, char **argv);
 int cmd_new(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_sink(int argc, char **argv);
+int cmd_chaos(int argc, char **argv);
 int cmd_pause(int argc, char **argv); /* and resume */
 int cmd_audit(int argc, char **argv);
 int cmd_explain(int argc, char **argv);

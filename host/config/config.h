@@ -56,6 +56,7 @@ struct conf_ingest {
     struct conf_tls tls;
     uint64_t max_event_bytes, max_batch_bytes;
     int64_t dedupe_window_ms;
+    uint64_t dedupe_memory;
 };
 
 struct conf_admin {

@@ -41,6 +41,9 @@ static const struct member ingest_members[] = {
     { "dedupe_window", KIND_DURATION, AT(conf_ingest, dedupe_window_ms),
       "\"24h\"", .min = 0, .max = 30 * DAY,
       .help = "how long a messageId is remembered; 0 keeps duplicates" },
+    { "dedupe_memory", KIND_SIZE, AT(conf_ingest, dedupe_memory),
+      "\"256MiB\"", .min = 8 * MIB, .max = 65536 * MIB,
+      .help = "the most that messageIds may take; the oldest go first" },
     { NULL },
 };
 static const struct shape shape_ingest = { "\"ingest\"", ingest_members,

@@ -202,8 +202,12 @@ void destination_restore(struct destination *d, struct lane *l,
     (void)error;
     if (wait < 0 || sub < 0)
         wait = 0;
-    if (wait > 86400000) /* the clock was turned back */
+    if (wait > 86400000)
         wait = BACKOFF_LAST_MS;
+    /* Tried first in what is the future: the clock was turned back, and when
+     * it was to be tried again says nothing. */
+    if (r->first_ms > clock_ms() && wait > BACKOFF_FIRST_MS)
+        wait = BACKOFF_FIRST_MS;
     p.ev = lane_restore(l, r->at, r->event_dead);
     if (d->order && sub >= 0)
         p.ticket = order_join(d->order, r->at.seq, r->order);

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -178,6 +179,42 @@ static void test_fails_by_status(void **state)
     result_is(0, 429, "HTTP 429 Too Many Requests: no more");
     assert_int_equal(call_result(call, 0)->retry_after_ms, 7000);
     assert_true(call_failed(call));
+}
+
+static int64_t pause_of(int status, const char *name, const char *value)
+{
+    struct call_header h = { mf_cstr(name), mf_cstr(value) };
+    struct call_answer a = { .status = status, .headers = &h,
+                             .header_count = 1 };
+    int64_t ms;
+
+    start("one", "u1");
+    call_answer(call, next("POST", API "/one")->id, &a);
+    nothing_more();
+    ms = call_result(call, 0)->retry_after_ms;
+    after(NULL);
+    return ms;
+}
+
+/* When a rate that is limited begins anew: seconds, or a Unix time. */
+static void test_rate_limit_reset(void **state)
+{
+    static const char reset[] = "X-RateLimit-Reset";
+    char soon[24];
+    int64_t ms;
+
+    (void)state;
+    assert_int_equal(pause_of(429, reset, "9"), 9000);
+    assert_int_equal(pause_of(500, reset, "9"), 0);
+    assert_int_equal(pause_of(429, "X-RateLimit-Retry-After", "8"), 8000);
+    assert_int_equal(pause_of(503, "Retry-After", "7"), 7000);
+    snprintf(soon, sizeof soon, "%lld", (long long)time(NULL) + 30);
+    ms = pause_of(429, reset, soon);
+    assert_in_range(ms, 25000, 30000);
+    assert_int_equal(pause_of(429, reset, "1600000000"), 0);
+    assert_int_equal(pause_of(429, reset, "9999999999"), 0);
+    assert_int_equal(pause_of(429, reset, "99999999999999999"), 0);
+    assert_int_equal(pause_of(429, reset, "soon"), 0);
 }
 
 static void test_no_answer(void **state)
@@ -722,7 +759,8 @@ int main(void)
         T(test_shrugging_judge), T(test_unfinished_body), T(test_overflow),
         T(test_used_again), T(test_partial_results),
         T(test_halves_fail_alone), T(test_one_by_one), T(test_hosts),
-        T(test_endpoint), T(test_headers), T(test_urls),
+        T(test_rate_limit_reset), T(test_endpoint), T(test_headers),
+        T(test_urls),
         T(test_chance_is_of_the_events), T(test_fixed_uuids),
         T(test_declared), T(test_create_refuses), T(test_tokens),
         T(test_special), T(test_new_token),

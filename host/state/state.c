@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * state.c - see state.h. SQLite in WAL mode with synchronous FULL; every
- * statement is prepared once. */
+ * statement is prepared once. Values are bound by redo.h, so that a change
+ * outlives a transaction that the disk has ended. */
 #include "state/state.h"
 
 #include "base/mem.h"
+#include "state/redo.h"
 
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -15,6 +17,7 @@
 #include <unistd.h>
 
 #define STATE_VERSION 1
+#define MILLION       1e6
 #define DEAD_LIST_MAX 1000
 
 static const char schema[] =
@@ -72,7 +75,8 @@ static const char schema[] =
     "CREATE TABLE paused("
     " destination TEXT PRIMARY KEY, why TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE pace("
-    " destination TEXT PRIMARY KEY, tokens REAL NOT NULL,"
+    " destination TEXT PRIMARY KEY,"
+    " tokens INTEGER NOT NULL," /* millionths of one */
     " at INTEGER NOT NULL, out INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE dead_range("
     " lane INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
@@ -164,6 +168,8 @@ struct state {
     sqlite3 *db;
     sqlite3_stmt *statements[STATEMENTS];
     bool in_transaction;
+    bool stale; /* the changes of `redo` are not in the database's view */
+    struct redo redo;
 };
 
 static int failed(struct state *s, const char *doing, struct err *e)
@@ -199,7 +205,10 @@ static int prepare_schema(struct state *s, const char *path, struct err *e)
     int64_t version = 0;
 
     if (run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-               "PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 2000;",
+               "PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 2000;"
+               /* What is not committed needs no disk: it can be made again
+                * on a full one, and read. */
+               "PRAGMA cache_spill = OFF;",
             "it cannot be opened", e) != 0)
         return -1;
     if (read_number(s, "PRAGMA user_version", &version) != 0)
@@ -237,6 +246,7 @@ struct state *state_open(const char *path, struct err *e)
 {
     struct state *s = xcalloc(1, sizeof *s);
 
+    redo_init(&s->redo);
     if (make_private(path, e) != 0)
         goto fail;
     if (sqlite3_open_v2(path, &s->db,
@@ -259,6 +269,7 @@ fail:
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(s->statements[i]);
     sqlite3_close(s->db);
+    redo_deinit(&s->redo);
     free(s);
     return NULL;
 }
@@ -280,6 +291,7 @@ void state_abandon(struct state *s)
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(s->statements[i]);
     sqlite3_close(s->db);
+    redo_deinit(&s->redo);
     free(s);
 }
 
@@ -288,15 +300,43 @@ bool state_dirty(const struct state *s)
     return s->in_transaction;
 }
 
+bool state_strained(const struct state *s)
+{
+    return s->redo.kept > STATE_STRAINED;
+}
+
+/* Makes every change since the last commit again, in a transaction of its
+ * own, after SQLite has given theirs up. */
+static int revive(struct state *s)
+{
+    int rc = SQLITE_OK;
+
+    if (!sqlite3_get_autocommit(s->db))
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    s->stale = true;
+    s->in_transaction = true; /* there is something to commit */
+    rc = sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = redo_replay(&s->redo, s->statements);
+    s->stale = rc != SQLITE_OK;
+    return s->stale ? -1 : 0;
+}
+
+/* On failure (a full disk, one that fails) nothing is lost: the changes are
+ * made again at once, so that they can be read, and the next call tries to
+ * make them durable. */
 int state_commit(struct state *s, struct err *e)
 {
     if (!s->in_transaction)
         return 0;
-    /* On failure (a full disk) the transaction stays open and the next call
-     * tries again: nothing of it is lost. */
-    if (run(s, "COMMIT", "the changes cannot be made durable", e) != 0)
+    if (s->stale && revive(s) != 0)
+        return failed(s, "the changes cannot be made again yet", e);
+    if (run(s, "COMMIT", "the changes cannot be made durable", e) != 0) {
+        revive(s);
         return -1;
+    }
     s->in_transaction = false;
+    redo_clear(&s->redo);
     return 0;
 }
 
@@ -304,37 +344,63 @@ static sqlite3_stmt *use(struct state *s, enum statement which)
 {
     sqlite3_stmt *q = s->statements[which];
 
+    if (s->stale)
+        revive(s); /* what is read must have what was changed */
     sqlite3_reset(q);
     sqlite3_clear_bindings(q);
+    redo_begin(&s->redo, which);
     return q;
 }
 
-static void bind_text(sqlite3_stmt *q, int at, mf_str s)
+static void bind_text(struct state *s, sqlite3_stmt *q, int at, mf_str v)
 {
-    sqlite3_bind_text64(q, at, s.ptr ? s.ptr : "", s.len, SQLITE_TRANSIENT,
-                        SQLITE_UTF8);
+    redo_text(&s->redo, q, at, v);
 }
 
-static void bind_int(sqlite3_stmt *q, int at, int64_t v)
+static void bind_int(struct state *s, sqlite3_stmt *q, int at, int64_t v)
 {
-    sqlite3_bind_int64(q, at, v);
+    redo_int(&s->redo, q, at, v);
+}
+
+/* Whether the storage failed, and not the statement. */
+static bool storage_failed(int rc)
+{
+    switch (rc & 0xff) {
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_BUSY:
+    case SQLITE_NOMEM:
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* Runs a writing statement inside the gathering transaction. */
 static int change(struct state *s, sqlite3_stmt *q, struct err *e)
 {
-    int rc;
+    size_t before = s->redo.kept;
+    int rc = SQLITE_OK;
 
-    if (!s->in_transaction) {
-        if (run(s, "BEGIN IMMEDIATE", "a transaction cannot begin", e) != 0)
-            return -1;
+    redo_keep(&s->redo, q);
+    if (!s->in_transaction)
+        rc = sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (rc == SQLITE_OK && !s->stale) {
         s->in_transaction = true;
+        rc = sqlite3_step(q);
+        sqlite3_reset(q);
+        if (rc == SQLITE_DONE)
+            return 0;
     }
-    rc = sqlite3_step(q);
-    sqlite3_reset(q);
-    if (rc != SQLITE_DONE)
+    if (!s->stale && !storage_failed(rc)) {
+        redo_undo(&s->redo, before);
         return failed(s, "a change was refused", e);
-    return 0;
+    }
+    if (revive(s) == 0)
+        return 0;
+    return failed(s, "a change is kept and will be made again", e);
 }
 
 static mf_str text_at(sqlite3_stmt *q, int column)
@@ -349,14 +415,14 @@ uint32_t state_source(struct state *s, const char *name, struct err *e)
     sqlite3_stmt *q = use(s, SOURCE_FIND);
     uint32_t id = 0;
 
-    bind_text(q, 1, mf_cstr(name));
+    bind_text(s, q, 1, mf_cstr(name));
     if (sqlite3_step(q) == SQLITE_ROW)
         id = (uint32_t)sqlite3_column_int64(q, 0);
     sqlite3_reset(q);
     if (id)
         return id;
     q = use(s, SOURCE_ADD);
-    bind_text(q, 1, mf_cstr(name));
+    bind_text(s, q, 1, mf_cstr(name));
     if (change(s, q, e) != 0)
         return 0;
     return (uint32_t)sqlite3_last_insert_rowid(s->db);
@@ -402,8 +468,8 @@ int state_lane_open(struct state *s, uint32_t source, const char *destination,
         sqlite3_stmt *q = use(s, LANE_FIND);
         int rc;
 
-        bind_int(q, 1, source);
-        bind_text(q, 2, mf_cstr(destination));
+        bind_int(s, q, 1, source);
+        bind_text(s, q, 2, mf_cstr(destination));
         rc = sqlite3_step(q);
         if (rc == SQLITE_ROW)
             read_lane(q, out);
@@ -413,11 +479,11 @@ int state_lane_open(struct state *s, uint32_t source, const char *destination,
         if (rc != SQLITE_DONE || *made)
             return failed(s, "a lane cannot be read", e);
         q = use(s, LANE_ADD);
-        bind_int(q, 1, source);
-        bind_text(q, 2, mf_cstr(destination));
-        bind_int(q, 3, (int64_t)start.seq);
-        bind_int(q, 4, (int64_t)start.segment);
-        bind_int(q, 5, (int64_t)start.offset);
+        bind_int(s, q, 1, source);
+        bind_text(s, q, 2, mf_cstr(destination));
+        bind_int(s, q, 3, (int64_t)start.seq);
+        bind_int(s, q, 4, (int64_t)start.segment);
+        bind_int(s, q, 5, (int64_t)start.offset);
         if (change(s, q, e) != 0)
             return -1;
         *made = true;
@@ -430,19 +496,18 @@ int state_lane_put(struct state *s, const struct msg_lane_state *m,
     sqlite3_stmt *q = use(s, LANE_PUT);
     const struct counters *c = &m->counters;
 
-    bind_int(q, 1, m->lane);
-    bind_int(q, 2, (int64_t)m->next.seq);
-    bind_int(q, 3, (int64_t)m->next.segment);
-    bind_int(q, 4, (int64_t)m->next.offset);
-    bind_int(q, 5, (int64_t)c->accepted);
-    bind_int(q, 6, (int64_t)c->delivered);
-    bind_int(q, 7, (int64_t)c->filtered);
-    bind_int(q, 8, (int64_t)c->dead);
-    bind_int(q, 9, (int64_t)c->attempts);
-    bind_int(q, 10, (int64_t)c->retries);
-    bind_int(q, 11, (int64_t)c->lost);
-    sqlite3_bind_blob64(q, 12, pending, m->pending_count * sizeof *pending,
-                        SQLITE_TRANSIENT);
+    bind_int(s, q, 1, m->lane);
+    bind_int(s, q, 2, (int64_t)m->next.seq);
+    bind_int(s, q, 3, (int64_t)m->next.segment);
+    bind_int(s, q, 4, (int64_t)m->next.offset);
+    bind_int(s, q, 5, (int64_t)c->accepted);
+    bind_int(s, q, 6, (int64_t)c->delivered);
+    bind_int(s, q, 7, (int64_t)c->filtered);
+    bind_int(s, q, 8, (int64_t)c->dead);
+    bind_int(s, q, 9, (int64_t)c->attempts);
+    bind_int(s, q, 10, (int64_t)c->retries);
+    bind_int(s, q, 11, (int64_t)c->lost);
+    redo_blob(&s->redo, q, 12, pending, m->pending_count * sizeof *pending);
     return change(s, q, e);
 }
 
@@ -464,11 +529,12 @@ int state_lanes(struct state *s,
     return rc == SQLITE_DONE ? 0 : failed(s, "lanes cannot be read", e);
 }
 
-static void bind_key(sqlite3_stmt *q, const struct msg_retry_key *k)
+static void bind_key(struct state *s, sqlite3_stmt *q,
+                     const struct msg_retry_key *k)
 {
-    bind_int(q, 1, k->lane);
-    bind_int(q, 2, (int64_t)k->seq);
-    bind_int(q, 3, k->subscription);
+    bind_int(s, q, 1, k->lane);
+    bind_int(s, q, 2, (int64_t)k->seq);
+    bind_int(s, q, 3, k->subscription);
 }
 
 int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
@@ -476,17 +542,17 @@ int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
 {
     sqlite3_stmt *q = use(s, RETRY_PUT);
 
-    bind_key(q, &r->key);
-    bind_int(q, 4, (int64_t)r->at.segment);
-    bind_int(q, 5, (int64_t)r->at.offset);
-    bind_int(q, 6, r->due_ms);
-    bind_int(q, 7, r->first_ms);
-    bind_int(q, 8, r->attempts);
-    bind_int(q, 9, r->status);
-    bind_int(q, 10, r->event_dead);
-    bind_text(q, 11, error);
+    bind_key(s, q, &r->key);
+    bind_int(s, q, 4, (int64_t)r->at.segment);
+    bind_int(s, q, 5, (int64_t)r->at.offset);
+    bind_int(s, q, 6, r->due_ms);
+    bind_int(s, q, 7, r->first_ms);
+    bind_int(s, q, 8, r->attempts);
+    bind_int(s, q, 9, r->status);
+    bind_int(s, q, 10, r->event_dead);
+    bind_text(s, q, 11, error);
     for (int k = 0; k < ORDER_KEYS; k++)
-        bind_int(q, 12 + k, (int64_t)r->order[k]);
+        bind_int(s, q, 12 + k, (int64_t)r->order[k]);
     return change(s, q, e);
 }
 
@@ -495,20 +561,20 @@ int state_attempt_add(struct state *s, const struct msg_retry *r,
 {
     sqlite3_stmt *q = use(s, ATTEMPT_ADD);
 
-    bind_key(q, &r->key);
-    bind_int(q, 4, r->attempts);
-    bind_int(q, 5, a->when_ms);
-    bind_int(q, 6, r->status);
-    bind_text(q, 7, a->error);
-    bind_text(q, 8, a->request);
-    bind_text(q, 9, a->response);
+    bind_key(s, q, &r->key);
+    bind_int(s, q, 4, r->attempts);
+    bind_int(s, q, 5, a->when_ms);
+    bind_int(s, q, 6, r->status);
+    bind_text(s, q, 7, a->error);
+    bind_text(s, q, 8, a->request);
+    bind_text(s, q, 9, a->response);
     if (change(s, q, e) != 0)
         return -1;
     if (r->attempts <= ATTEMPTS_KEPT)
         return 0;
     q = use(s, ATTEMPT_TRIM);
-    bind_key(q, &r->key);
-    bind_int(q, 4, (int64_t)r->attempts - ATTEMPTS_KEPT);
+    bind_key(s, q, &r->key);
+    bind_int(s, q, 4, (int64_t)r->attempts - ATTEMPTS_KEPT);
     return change(s, q, e);
 }
 
@@ -517,7 +583,7 @@ int state_retry_drop(struct state *s, const struct msg_retry_key *k,
 {
     sqlite3_stmt *q = use(s, RETRY_DROP);
 
-    bind_key(q, k);
+    bind_key(s, q, k);
     return change(s, q, e);
 }
 
@@ -529,7 +595,7 @@ int state_retries(struct state *s, uint32_t lane,
     sqlite3_stmt *q = use(s, RETRY_ALL);
     int rc;
 
-    bind_int(q, 1, lane);
+    bind_int(s, q, 1, lane);
     while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
         struct msg_retry r = { .key = { lane,
                                         (uint32_t)sqlite3_column_int64(q, 2),
@@ -558,10 +624,10 @@ int state_segment_put(struct state *s, const struct ledger_segment *g,
 {
     sqlite3_stmt *q = use(s, SEGMENT_PUT);
 
-    bind_int(q, 1, (int64_t)g->n);
-    bind_int(q, 2, (int64_t)g->bytes);
-    bind_int(q, 3, (int64_t)g->least);
-    bind_int(q, 4, (int64_t)g->greatest);
+    bind_int(s, q, 1, (int64_t)g->n);
+    bind_int(s, q, 2, (int64_t)g->bytes);
+    bind_int(s, q, 3, (int64_t)g->least);
+    bind_int(s, q, 4, (int64_t)g->greatest);
     return change(s, q, e);
 }
 
@@ -569,11 +635,11 @@ int state_segment_drop(struct state *s, uint64_t n, struct err *e)
 {
     sqlite3_stmt *q = use(s, SEGMENT_DROP);
 
-    bind_int(q, 1, (int64_t)n);
+    bind_int(s, q, 1, (int64_t)n);
     if (change(s, q, e) != 0)
         return -1;
     q = use(s, BASE_DROP);
-    bind_int(q, 1, (int64_t)n);
+    bind_int(s, q, 1, (int64_t)n);
     return change(s, q, e);
 }
 
@@ -601,12 +667,12 @@ int state_base_put(struct state *s, uint64_t n, uint32_t lane,
 {
     sqlite3_stmt *q = use(s, BASE_PUT);
 
-    bind_int(q, 1, (int64_t)n);
-    bind_int(q, 2, lane);
-    bind_int(q, 3, (int64_t)sums->delivered);
-    bind_int(q, 4, (int64_t)sums->filtered);
-    bind_int(q, 5, (int64_t)sums->dead);
-    bind_int(q, 6, (int64_t)sums->lost);
+    bind_int(s, q, 1, (int64_t)n);
+    bind_int(s, q, 2, lane);
+    bind_int(s, q, 3, (int64_t)sums->delivered);
+    bind_int(s, q, 4, (int64_t)sums->filtered);
+    bind_int(s, q, 5, (int64_t)sums->dead);
+    bind_int(s, q, 6, (int64_t)sums->lost);
     return change(s, q, e);
 }
 
@@ -615,12 +681,12 @@ static int put_range(struct state *s, const struct dead_range *r,
 {
     sqlite3_stmt *q = use(s, RANGE_PUT);
 
-    bind_int(q, 1, r->lane);
-    bind_int(q, 2, (int64_t)r->from);
-    bind_int(q, 3, (int64_t)r->to);
-    bind_int(q, 4, (int64_t)r->count);
-    bind_int(q, 5, r->reason);
-    bind_int(q, 6, r->when_ms);
+    bind_int(s, q, 1, r->lane);
+    bind_int(s, q, 2, (int64_t)r->from);
+    bind_int(s, q, 3, (int64_t)r->to);
+    bind_int(s, q, 4, (int64_t)r->count);
+    bind_int(s, q, 5, r->reason);
+    bind_int(s, q, 6, r->when_ms);
     return change(s, q, e);
 }
 
@@ -629,8 +695,8 @@ static sqlite3_stmt *use_range(struct state *s, enum statement which,
 {
     sqlite3_stmt *q = use(s, which);
 
-    bind_int(q, 1, r->lane);
-    bind_int(q, 2, r->reason);
+    bind_int(s, q, 1, r->lane);
+    bind_int(s, q, 2, r->reason);
     return q;
 }
 
@@ -652,7 +718,7 @@ static int join_oldest(struct state *s, const struct dead_range *like,
     if (n < 2)
         return 0;
     q = use_range(s, RANGE_DROP, like);
-    bind_int(q, 3, (int64_t)old[1].from);
+    bind_int(s, q, 3, (int64_t)old[1].from);
     if (change(s, q, e) != 0)
         return -1;
     old[0].to = old[1].to > old[0].to ? old[1].to : old[0].to;
@@ -683,8 +749,8 @@ int state_ranges(struct state *s, const char *destination, unsigned limit,
     sqlite3_stmt *q = use(s, RANGE_LIST);
     int rc;
 
-    bind_text(q, 1, mf_cstr(destination));
-    bind_int(q, 2, limit);
+    bind_text(s, q, 1, mf_cstr(destination));
+    bind_int(s, q, 2, limit);
     while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
         struct dead_range r = { (uint32_t)sqlite3_column_int64(q, 0),
                                 (uint32_t)sqlite3_column_int64(q, 1),
@@ -703,26 +769,26 @@ int state_dead_add(struct state *s, const struct dead_letter *d, struct err *e)
 {
     sqlite3_stmt *q = use(s, DEAD_ADD);
 
-    bind_key(q, &d->m.key);
-    bind_int(q, 4, (int64_t)d->m.at.segment);
-    bind_int(q, 5, (int64_t)d->m.at.offset);
-    bind_int(q, 6, d->m.first_ms);
-    bind_int(q, 7, d->m.when_ms);
-    bind_int(q, 8, d->m.attempts);
-    bind_int(q, 9, d->m.reason);
-    bind_int(q, 10, d->m.status);
-    bind_text(q, 11, d->error);
-    bind_text(q, 12, d->action);
-    bind_text(q, 13, d->message_id);
-    bind_text(q, 14, d->event);
-    bind_text(q, 15, d->request);
-    bind_text(q, 16, d->response);
+    bind_key(s, q, &d->m.key);
+    bind_int(s, q, 4, (int64_t)d->m.at.segment);
+    bind_int(s, q, 5, (int64_t)d->m.at.offset);
+    bind_int(s, q, 6, d->m.first_ms);
+    bind_int(s, q, 7, d->m.when_ms);
+    bind_int(s, q, 8, d->m.attempts);
+    bind_int(s, q, 9, d->m.reason);
+    bind_int(s, q, 10, d->m.status);
+    bind_text(s, q, 11, d->error);
+    bind_text(s, q, 12, d->action);
+    bind_text(s, q, 13, d->message_id);
+    bind_text(s, q, 14, d->event);
+    bind_text(s, q, 15, d->request);
+    bind_text(s, q, 16, d->response);
     if (change(s, q, e) != 0)
         return -1;
     /* Its other parts may wait already; whichever ends last must know. */
     q = use(s, RETRY_DEAD);
-    bind_int(q, 1, d->m.key.lane);
-    bind_int(q, 2, (int64_t)d->m.key.seq);
+    bind_int(s, q, 1, d->m.key.lane);
+    bind_int(s, q, 2, (int64_t)d->m.key.seq);
     return change(s, q, e);
 }
 
@@ -734,9 +800,9 @@ int state_dead_list(struct state *s, const char *destination, int64_t before,
     sqlite3_stmt *q = use(s, DEAD_LIST);
     int rc;
 
-    bind_text(q, 1, mf_cstr(destination));
-    bind_int(q, 2, before);
-    bind_int(q, 3, limit < DEAD_LIST_MAX ? limit : DEAD_LIST_MAX);
+    bind_text(s, q, 1, mf_cstr(destination));
+    bind_int(s, q, 2, before);
+    bind_int(s, q, 3, limit < DEAD_LIST_MAX ? limit : DEAD_LIST_MAX);
     while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
         struct dead_letter d = { .id = sqlite3_column_int64(q, 0) };
 
@@ -767,7 +833,7 @@ int state_dead_drop(struct state *s, int64_t id, struct err *e)
 {
     sqlite3_stmt *q = use(s, DEAD_DROP);
 
-    bind_int(q, 1, id);
+    bind_int(s, q, 1, id);
     return change(s, q, e);
 }
 
@@ -776,10 +842,10 @@ int state_ingest_dead_add(struct state *s, const struct msg_ingest_dead *m,
 {
     sqlite3_stmt *q = use(s, INGEST_DEAD_ADD);
 
-    bind_int(q, 1, m->source);
-    bind_int(q, 2, m->when_ms);
-    bind_text(q, 3, code);
-    bind_text(q, 4, event);
+    bind_int(s, q, 1, m->source);
+    bind_int(s, q, 2, m->when_ms);
+    bind_text(s, q, 3, code);
+    bind_text(s, q, 4, event);
     return change(s, q, e);
 }
 
@@ -788,11 +854,11 @@ int state_token_put(struct state *s, mf_str destination, mf_str origin,
 {
     sqlite3_stmt *q = use(s, tokens.len ? TOKEN_PUT : TOKEN_DROP);
 
-    bind_text(q, 1, destination);
+    bind_text(s, q, 1, destination);
     if (tokens.len) {
-        bind_text(q, 2, origin);
-        bind_text(q, 3, tokens);
-        bind_int(q, 4, expires_ms);
+        bind_text(s, q, 2, origin);
+        bind_text(s, q, 3, tokens);
+        bind_int(s, q, 4, expires_ms);
     }
     return change(s, q, e);
 }
@@ -817,9 +883,9 @@ int state_pause(struct state *s, const char *destination, bool on,
 {
     sqlite3_stmt *q = use(s, on ? PAUSE_ADD : PAUSE_DROP);
 
-    bind_text(q, 1, mf_cstr(destination));
+    bind_text(s, q, 1, mf_cstr(destination));
     if (on)
-        bind_text(q, 2, mf_cstr(why));
+        bind_text(s, q, 2, mf_cstr(why));
     return change(s, q, e);
 }
 
@@ -829,7 +895,7 @@ bool state_paused(struct state *s, const char *destination, char *why,
     sqlite3_stmt *q = use(s, PAUSE_FIND);
     bool found;
 
-    bind_text(q, 1, mf_cstr(destination));
+    bind_text(s, q, 1, mf_cstr(destination));
     found = sqlite3_step(q) == SQLITE_ROW;
     snprintf(why, size, "%s",
              found ? (const char *)sqlite3_column_text(q, 0) : "");
@@ -842,10 +908,10 @@ int state_pace_put(struct state *s, const char *destination,
 {
     sqlite3_stmt *q = use(s, PACE_PUT);
 
-    bind_text(q, 1, mf_cstr(destination));
-    sqlite3_bind_double(q, 2, p->tokens);
-    bind_int(q, 3, p->at_ms);
-    bind_int(q, 4, p->out);
+    bind_text(s, q, 1, mf_cstr(destination));
+    bind_int(s, q, 2, (int64_t)(p->tokens * MILLION));
+    bind_int(s, q, 3, p->at_ms);
+    bind_int(s, q, 4, p->out);
     return change(s, q, e);
 }
 
@@ -855,10 +921,10 @@ bool state_pace(struct state *s, const char *destination,
     sqlite3_stmt *q = use(s, PACE_FIND);
     bool found;
 
-    bind_text(q, 1, mf_cstr(destination));
+    bind_text(s, q, 1, mf_cstr(destination));
     found = sqlite3_step(q) == SQLITE_ROW;
     if (found) {
-        p->tokens = sqlite3_column_double(q, 0);
+        p->tokens = (double)sqlite3_column_int64(q, 0) / MILLION;
         p->at_ms = sqlite3_column_int64(q, 1);
         p->out = sqlite3_column_int(q, 2) != 0;
     }

@@ -24,7 +24,12 @@ void state_close(struct state *s); /* commits */
 void state_abandon(struct state *s);
 /* Anything written since the last commit? */
 bool state_dirty(const struct state *s);
+/* -1 when the disk will not have them: they are kept, can be read, and the
+ * next call tries again. */
 int state_commit(struct state *s, struct err *e);
+/* True while more waits to be made durable than is good: take no reports. */
+#define STATE_STRAINED (32u << 20)
+bool state_strained(const struct state *s);
 
 /* The number of a source, given once and for all to its name. 0 on error. */
 uint32_t state_source(struct state *s, const char *name, struct err *e);

@@ -497,6 +497,16 @@ void group_tell(struct group *g, enum message type, const void *bytes,
         child_send(g->coming->child, type, bytes, len, -1);
 }
 
+void groups_hold(struct supervisor *s, bool on)
+{
+    for (struct group *g = s->groups; g; g = g->next) {
+        if (g->coming)
+            child_hold(g->coming->child, on);
+        if (g->current)
+            child_hold(g->current->child, on);
+    }
+}
+
 void groups_stop(struct supervisor *s)
 {
     for (struct group *g = s->groups; g; g = g->next) {

@@ -136,7 +136,8 @@ static void give(struct supervisor *s, struct generation *to,
                           .next = l->state.next,
                           .counters = l->state.counters,
                           .pending_count = l->state.pending_count,
-                          .paused = l->destination->paused };
+                          .paused = l->destination->paused ||
+                                    l->destination->held };
     struct err e;
 
     buf_init(&b, IPC_MESSAGE_MAX);

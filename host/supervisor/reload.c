@@ -280,6 +280,7 @@ static void tell_ingest(struct supervisor *s, const struct config *c)
     json_kint(&w, "max_event_bytes", (int64_t)c->ingest.max_event_bytes);
     json_kint(&w, "max_batch_bytes", (int64_t)c->ingest.max_batch_bytes);
     json_kint(&w, "dedupe_window_ms", c->ingest.dedupe_window_ms);
+    json_kint(&w, "dedupe_memory", (int64_t)c->ingest.dedupe_memory);
     json_kint(&w, "retention_ms", c->journal.retention_ms);
     json_kint(&w, "max_bytes", (int64_t)c->journal.max_bytes);
     json_key(&w, MF_STR("sources"));

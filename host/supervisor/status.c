@@ -32,6 +32,7 @@ static const char *state_text(const struct sup_destination *d)
         return "crashing";
     default:
         return d->paused ? "paused"
+               : d->held ? "held"
                : d->status.state < DEST_STATES ? live[d->status.state]
                                                : "active";
     }
@@ -403,6 +404,7 @@ void destination_set_paused(struct supervisor *s, struct sup_destination *d,
     memcpy(bytes + 4, d->name, len);
     d->paused = on;
     snprintf(d->pause_why, sizeof d->pause_why, "%s", on ? why : "");
+    poison_release(d);
     if (state_pause(s->state, d->name, on, d->pause_why, &e) != 0)
         supervisor_log_state_error(s, &e);
     supervisor_state_changed(s);

@@ -88,16 +88,20 @@ static void on_commit(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (supervisor_commit(s, &e) != 0) {
         supervisor_log_state_error(s, &e);
+        groups_hold(s, state_strained(s->state) || records_strained(s));
         supervisor_state_changed(s);
     } else if (s->commit_failing) {
         s->commit_failing = false;
+        groups_hold(s, false);
         log_info("state.db and the outcome log take changes");
     }
 }
 
 void supervisor_state_changed(struct supervisor *s)
 {
-    struct timeval tv = { 0, COMMIT_EVERY_MS * 1000 };
+    struct timeval tv = {
+        0, (s->commit_failing ? COMMIT_AGAIN_MS : COMMIT_EVERY_MS) * 1000
+    };
 
     if (!evtimer_pending(s->commit, NULL))
         event_add(s->commit, &tv);

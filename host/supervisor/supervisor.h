@@ -35,11 +35,13 @@
 #define VERSIONS_MAX     1024  /* plugins in the directory */
 #define GROUPS_MAX       1024  /* worker processes */
 #define WAKERS_MAX       (2 * GROUPS_MAX)
+#define COMMIT_AGAIN_MS  500   /* after one that failed */
 #define COMMIT_EVERY_MS  50    /* how old a change may be before state.db has it */
 #define READY_WITHIN_MS  20000 /* a worker that is not by then is refused */
 #define DRAIN_WITHIN_MS  15000 /* for a generation that is replaced */
 #define PLUGIN_WITHIN_MS 10000 /* for one call of plugin code */
 #define STRIKES_OUT      2     /* deaths over an event that make it dead */
+#define STRIKES_RUN 5 /* such events in a row that hold a destination */
 #define STRIKES_MAX      64    /* events of a group that are remembered */
 #define SECOND_LOOK_MS  2500  /* after a refused file that had just changed */
 #define OUTCOMES_KEPT    32    /* reloads whose outcome can be asked for */
@@ -89,6 +91,9 @@ struct sup_destination {
     struct state_pace pace;   /* what is left of that, when a worker had it */
     bool pace_known;          /* false: it never had one */
     const struct generation *pacer; /* the worker that has it, or NULL */
+    bool held;        /* after a run of events that its plugin died over */
+    unsigned outs;    /* dead letters of that kind without a delivery */
+    uint64_t delivered_at_out; /* when the last of them was made */
     enum destination_condition condition;
     char *problem;    /* why it is refused or missing, or NULL */
     struct msg_destination status;
@@ -133,7 +138,6 @@ struct group {
     struct strike strikes[STRIKES_MAX];
     unsigned next_strike;
     struct msg_careful careful;
-    uint64_t delivered_at_out; /* when the last event became a dead letter */
     struct event *restart;
     struct supervisor *s;
     bool wanted;   /* by the configuration */
@@ -272,6 +276,8 @@ int records_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
 /* Makes the log durable and tells state.db its end. Nothing of state.db may be
  * committed without. */
 int records_flush(struct supervisor *s, struct err *e);
+/* So much waits for the disk that workers must not say more. */
+bool records_strained(const struct supervisor *s);
 void records_committed(struct supervisor *s);
 /* Drops what the journal has no event of any more. */
 void records_retain(struct supervisor *s);
@@ -300,6 +306,9 @@ bool group_is_settled(const struct group *g);
 void group_tell(struct group *g, enum message type, const void *bytes,
                 size_t len);
 void groups_stop(struct supervisor *s); /* drains all */
+/* Takes no more reports of workers, or takes them again: they wait with them,
+ * and stop reading when many do. */
+void groups_hold(struct supervisor *s, bool on);
 bool groups_running(const struct supervisor *s);
 void groups_tell_ingest(struct supervisor *s);
 void groups_free(struct supervisor *s);
@@ -309,6 +318,8 @@ void groups_free(struct supervisor *s);
  * hand, if that was an event. */
 void poison_note(struct group *g, const struct generation *n, const char *how);
 void poison_forget(struct group *g); /* for another version or settings */
+/* The destination is given another run. */
+void poison_release(struct sup_destination *d);
 /* Before it gets lanes. */
 void poison_tell(struct group *g, struct generation *to);
 /* Kills workers whose plugin does not come back. */

@@ -139,6 +139,7 @@ static int32_t send_batch(const void *self, mf_call *c,
                           const mf_event *const *events, uint32_t n)
 {
     const struct kind *k = (const struct kind *)mf_action_of(c);
+    mf_str region = kit_setting_text(c, "region");
     mf_request *r = NULL;
     mf_writer *w = NULL;
 
@@ -152,9 +153,12 @@ static int32_t send_batch(const void *self, mf_call *c,
             mf_result(c, i, MF_INVALID, mf_cstr(fault));
             continue;
         }
+        if (!region.len) { /* no destination runs so: it is required */
+            mf_result(c, i, MF_SKIP, MF_STR("no region is set"));
+            continue;
+        }
         if (!r) {
-            r = mf_send(c, "POST", MF_JOIN(c, MF_STR("https://"),
-                                           kit_setting_text(c, "region"),
+            r = mf_send(c, "POST", MF_JOIN(c, MF_STR("https://"), region,
                                            MF_STR("/v1/batch")));
             w = mf_json_body(r);
             mf_w_object(w, NULL);

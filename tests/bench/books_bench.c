@@ -216,7 +216,7 @@ static void run_audit(const char *dir)
     struct err e;
 
     b = books_open(dir, &e);
-    if (!b || audit_run(b, &a, &e) != 0)
+    if (!b || audit_run(b, AUDIT_BITMAP_BYTES, &a, &e) != 0)
         die("audit", &e);
     getrusage(RUSAGE_SELF, &use);
     printf("audit: %" PRIu64 " events, %zu lanes: %.2f s, difference %" PRIu64

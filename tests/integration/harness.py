@@ -392,8 +392,11 @@ class Host:
         self.process = None
         self.addresses = None
 
+    def addresses_path(self):
+        return os.path.join(self.box.data, 'run', 'addresses.json')
+
     def start(self, wait=True):
-        path = os.path.join(self.box.data, 'run', 'addresses.json')
+        path = self.addresses_path()
         if os.path.exists(path):
             os.unlink(path)
         self.process = subprocess.Popen(
@@ -677,6 +680,10 @@ class Box:
         for h in self.hosts:
             if h.process and h.process.poll() is None:
                 h.kill_tree()
+        for p in self.processes:
+            if p.poll() is None:
+                p.kill()
+                p.wait()
         if self.args.keep:
             say('left: %s' % self.dir)
         else:

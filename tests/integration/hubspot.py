@@ -246,10 +246,10 @@ EVENT = {'action': 'customEvent', 'subscribe': 'event = "Car Rented"',
              '__segment_internal_sync_mode': 'upsert'}}
 
 
-def identify(host, n, prefix, **traits):
+def identify(host, n, prefix, time=1, **traits):
     status, answer = host.ingest('/v1/batch', {'batch': [
         {'type': 'identify', 'userId': 'u%d' % i,
-         'messageId': '%s-%d' % (prefix, i),
+         'messageId': '%s-%d-%d' % (prefix, time, i),
          'traits': dict({'email': '%s%d@example.com' % (prefix, i)},
                         **traits)} for i in range(n)]})
     check(status == 200 and answer == {'success': True},
@@ -274,7 +274,7 @@ def contacts(host, hubspot):
     check(calls < 20, '%d requests made 20 contacts' % calls)
     say('20 contacts made with %d requests' % calls)
     hubspot.tokens = set() # as if the token had ended
-    identify(host, 20, 'a', city='Turin')
+    identify(host, 20, 'a', time=2, city='Turin')
     settled(host, 'crm', 40)
     check(hubspot.fetches == 2 and hubspot.unauthorised >= 1 and
           all(c['city'] == 'Turin' for c in hubspot.contacts.values()),

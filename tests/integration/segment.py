@@ -55,7 +55,8 @@ class Tracking(Api):
 def destination(address, key, **more):
     return dict({'plugin': 'segment', 'allow_private': True,
                  'endpoint': 'http://' + address, 'batch_wait': '200ms',
-                 'settings': {'source_write_key': key}}, **more)
+                 'settings': {'source_write_key': key,
+                              'region': 'api.segment.io'}}, **more)
 
 
 def lines(path):

@@ -149,6 +149,17 @@ static inline mf_val kit_member(mf_call *c, mf_val object, mf_str name)
     return KIT_ABSENT;
 }
 
+/* Members of an object, elements of an array. */
+static inline uint32_t kit_count(mf_call *c, mf_val v)
+{
+    mf_iter it = { { 0 } };
+    uint32_t n = 0;
+
+    while (mf_next(c, v, &it, NULL, NULL))
+        n++;
+    return n;
+}
+
 /* Members of from, but those that `names` has, and those that `over` has too,
  * whose turn comes. */
 static inline void kit_w_others(mf_call *c, mf_writer *w, mf_val from,
@@ -178,6 +189,64 @@ static inline mf_val kit_merge(mf_call *c, mf_val from, mf_val over)
     kit_w_others(c, w, over, NULL, 0, KIT_ABSENT);
     mf_w_end(w);
     return mf_done(w);
+}
+
+/* What judge returns for the answer to a batch: if its status refuses all
+ * events for good, each has the reason that the far side gives, "" if none. */
+static inline int32_t kit_refuse(mf_call *c, const mf_request *r,
+                                 int32_t status, mf_str why)
+{
+    if (status / 100 != 4 || status == 408 || status == 423 || status == 425 ||
+        status == 429 || !why.len)
+        return MF_OK;
+    return kit_settle(c, r, status, why);
+}
+
+/* ---- records ----
+ * A request whose body has an array of records, where an event may have
+ * several of them and the answer names them by their place. */
+typedef struct kit_records {
+    mf_request *request;
+    mf_writer *w;
+    uint32_t count, max;
+    uint32_t event_of[]; /* of each record */
+} kit_records;
+
+/* For a request that carries max records at most; w writes its body. The
+ * request's tag is taken. */
+static inline kit_records *kit_records_of(mf_call *c, mf_request *r,
+                                          mf_writer *w, uint32_t max)
+{
+    kit_records *records = mf_alloc(
+        c, sizeof *records + max * sizeof records->event_of[0]);
+
+    records->request = r;
+    records->w = w;
+    records->max = max;
+    mf_tag(r, 0, records);
+    return records;
+}
+
+/* The next record is of event i. Past max it is not counted. */
+static inline void kit_record(kit_records *at, uint32_t i)
+{
+    if (at->count == at->max)
+        return;
+    if (!at->count || at->event_of[at->count - 1] != i)
+        mf_covers(at->request, i);
+    at->event_of[at->count++] = i;
+}
+
+/* The event of the record in that place of the request, MF_ALL if the request
+ * has no such record. */
+static inline uint32_t kit_record_event(const mf_request *r, int64_t place)
+{
+    const kit_records *at;
+    void *state;
+
+    mf_step(r, &state);
+    at = state;
+    return place >= 0 && place < at->count ? at->event_of[place] : MF_ALL;
 }
 
 #endif

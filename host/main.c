@@ -26,6 +26,8 @@ static const struct command {
     { "send", "one event from flags or standard input", cmd_send },
     { "pause", "stop delivering to a destination", cmd_pause },
     { "resume", "go on delivering to it", cmd_pause },
+    { "dead", "dead letters: ls, show, replay, drop", cmd_dead },
+    { "replay", "send what is retained to a destination again", cmd_replay },
     { "explain", "everything that became of one event", cmd_explain },
     { "audit", "the proof that no event is unaccounted for", cmd_audit },
     { "plugins", "what is installed; what a plugin asks for", cmd_plugins },

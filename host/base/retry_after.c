@@ -9,6 +9,8 @@
 #include <string.h>
 #include <time.h>
 
+#define UNIX_SECONDS_MAX (UINT64_C(1) << 40)
+
 /* "Sun, 06 Nov 1994 08:49:37 GMT", the one form that RFC 9110 lets senders
  * make, and the two old ones that it lets them have made. */
 static bool http_date(const char *text, int64_t *ms)
@@ -31,6 +33,28 @@ static bool http_date(const char *text, int64_t *ms)
     return false;
 }
 
+/* Until ms, which is a time; 0 if it lies in the past. */
+static int64_t until(int64_t ms, int64_t now_ms)
+{
+    ms -= now_ms;
+    return ms <= 0 ? 0 : ms > RETRY_AFTER_MAX_MS ? RETRY_AFTER_MAX_MS : ms;
+}
+
+int64_t rate_reset_ms(mf_str value, int64_t now_ms)
+{
+    uint64_t seconds;
+    int64_t ms;
+
+    if (!parse_u64(str_trim(value), &seconds))
+        return retry_after_ms(value, now_ms);
+    if (seconds <= RETRY_AFTER_MAX_MS / 1000)
+        return (int64_t)seconds * 1000;
+    if (seconds >= UNIX_SECONDS_MAX)
+        return 0;
+    ms = until((int64_t)seconds * 1000, now_ms);
+    return ms < RETRY_AFTER_MAX_MS ? ms : 0;
+}
+
 int64_t retry_after_ms(mf_str value, int64_t now_ms)
 {
     char text[64];
@@ -49,8 +73,5 @@ int64_t retry_after_ms(mf_str value, int64_t now_ms)
     if (value.len)
         memcpy(text, value.ptr, value.len);
     text[value.len] = 0;
-    if (!http_date(text, &ms) || ms <= now_ms)
-        return 0;
-    ms -= now_ms;
-    return ms > RETRY_AFTER_MAX_MS ? RETRY_AFTER_MAX_MS : ms;
+    return http_date(text, &ms) ? until(ms, now_ms) : 0;
 }

@@ -12,5 +12,9 @@
 /* Seconds, or an HTTP date in any of its three forms; milliseconds from now, 0
  * for what cannot be read or lies in the past. */
 int64_t retry_after_ms(mf_str value, int64_t now_ms);
+/* The same of a header that holds seconds or, where it is too large for them,
+ * the Unix time in seconds at which a limit is lifted; one that is a day away
+ * or more is not believed. */
+int64_t rate_reset_ms(mf_str value, int64_t now_ms);
 
 #endif

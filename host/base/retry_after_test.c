@@ -54,10 +54,38 @@ static void it_takes_seconds_and_dates(void **state)
     }
 }
 
+static void a_limit_may_be_lifted_at_a_time(void **state)
+{
+    static const struct {
+        const char *value;
+        int64_t ms;
+    } rows[] = {
+        { "8", 8000 },
+        { " 86400 ", RETRY_AFTER_MAX_MS },
+        { "784111787", 10000 }, /* ten seconds after NOW */
+        { "784111777", 0 },
+        { "784111700", 0 },
+        { "784198177", 0 }, /* a day after NOW */
+        { "99999999999", 0 },
+        { "18446744073709551615", 0 },
+        { "Sun, 06 Nov 1994 08:50:07 GMT", 30000 },
+        { "", 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int64_t ms = rate_reset_ms(mf_cstr(rows[i].value), NOW);
+
+        if (ms != rows[i].ms)
+            fail_msg("\"%s\" gives %lld", rows[i].value, (long long)ms);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_takes_seconds_and_dates),
+        cmocka_unit_test(a_limit_may_be_lifted_at_a_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

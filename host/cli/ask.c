@@ -331,31 +331,18 @@ static void write_event(const struct outgoing *s, struct buf *to)
 static int post_event(const struct config *c, const struct conf_source *src,
                       const char *body, struct err *e)
 {
-    struct buf basic, answer;
-    struct server_address at;
-    char *auth, *credentials;
-    long status = 0;
-    int rc = -1;
+    struct buf answer;
+    bool taken = false;
+    int rc;
 
-    if (server_find(c, &at, e) != 0)
-        return -1;
-    buf_init(&basic, 4096);
     buf_init(&answer, ANSWER_MAX);
-    credentials = xasprintf("%s:", src->write_key);
-    base64_encode(&basic, mf_cstr(credentials));
-    auth = xasprintf("Authorization: Basic %.*s", (int)basic.len, basic.data);
-    /* As a batch of one: the type then stands in the event. */
-    if (http_exchange(at.ingest, "/v1/batch", auth, body, &status, &answer,
-                      e) == 0) {
+    rc = ingest_post(c, src, body, &answer, &taken, e);
+    if (rc == 0) {
         fwrite(answer.data, 1, answer.len, stdout);
         putchar('\n');
-        rc = status == 200 && !memmem(answer.data, answer.len, "rejected", 8)
-                 ? 0
-                 : err_set(e, "the event was refused (%ld)", status);
+        if (!taken)
+            rc = err_set(e, "the event was refused");
     }
-    free(credentials);
-    free(auth);
-    buf_deinit(&basic);
     buf_deinit(&answer);
     return rc;
 }

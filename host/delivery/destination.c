@@ -11,6 +11,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "delivery/inner.h"
+#include "delivery/replay.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,14 +53,6 @@ static uint32_t subscription_key(const struct instance *i, unsigned n)
     mf_str name = instance_subscription_name(i, n);
 
     return crc32c(0, name.ptr, name.len);
-}
-
-static int find_subscription(const struct destination *d, uint32_t key)
-{
-    for (size_t n = 0; n < instance_subscriptions(d->instance); n++)
-        if (d->keys[n] == key)
-            return (int)n;
-    return -1;
 }
 
 /* ---- life ---- */
@@ -144,6 +137,7 @@ void destination_free(struct destination *d)
         return;
     flights_deinit(d);
     turns_deinit(&d->turns);
+    replays_deinit(d);
     arena_deinit(&d->map_arena);
     retries_deinit(&d->retries);
     order_free(d->order);
@@ -166,58 +160,31 @@ void destination_suspect(struct destination *d, const struct suspects *s)
 
 void destination_add_lane(struct destination *d, struct lane *l)
 {
+    if (lane_owner(l)) {
+        turns_add(&d->replays, l);
+        return;
+    }
     turns_add(&d->turns, l);
     d->rereading = true;
 }
 
-struct lane *destination_lane(struct destination *d, uint32_t id)
-{
-    for (size_t i = 0; i < d->turns.count; i++)
-        if (lane_id(d->turns.list[i].lane) == id)
-            return d->turns.list[i].lane;
-    return NULL;
-}
-
 size_t destination_lane_count(const struct destination *d)
 {
-    return d->turns.count;
+    return d->turns.count + d->replays.count;
 }
 
 struct lane *destination_lane_at(struct destination *d, size_t i)
 {
-    return d->turns.list[i].lane;
+    return i < d->turns.count ? d->turns.list[i].lane
+                              : d->replays.list[i - d->turns.count].lane;
 }
 
-void destination_restore(struct destination *d, struct lane *l,
-                         const struct msg_retry *r, mf_str error)
+struct lane *destination_lane(struct destination *d, uint32_t id)
 {
-    int sub = find_subscription(d, r->key.subscription);
-    int64_t wait = r->due_ms - clock_ms();
-    struct part p = { .subscription = sub < 0 ? UINT32_MAX : (uint32_t)sub,
-                      .key = r->key.subscription,
-                      .attempts = r->attempts,
-                      .first_ms = r->first_ms,
-                      .persisted = true };
-
-    (void)error;
-    if (wait < 0 || sub < 0)
-        wait = 0;
-    if (wait > 86400000)
-        wait = BACKOFF_LAST_MS;
-    /* Tried first in what is the future: the clock was turned back, and when
-     * it was to be tried again says nothing. */
-    if (r->first_ms > clock_ms() && wait > BACKOFF_FIRST_MS)
-        wait = BACKOFF_FIRST_MS;
-    p.ev = lane_restore(l, r->at, r->event_dead);
-    if (d->order && sub >= 0)
-        p.ticket = order_join(d->order, r->at.seq, r->order);
-    if (p.ticket && !order_first(p.ticket)) {
-        order_put(d->order, p.ticket, ORDER_ASIDE, &p);
-        return;
-    }
-    retries_push(&d->retries, &p, clock_mono_ms() + wait);
-    if (p.ticket)
-        order_put(d->order, p.ticket, ORDER_DUE, &p);
+    for (size_t i = 0; i < destination_lane_count(d); i++)
+        if (lane_id(destination_lane_at(d, i)) == id)
+            return destination_lane_at(d, i);
+    return NULL;
 }
 
 void destination_pace(struct destination *d, double tokens, int64_t at_ms)
@@ -259,8 +226,8 @@ void destination_status(struct destination *d, struct msg_destination *m,
                         const char **error)
 {
     memset(m, 0, sizeof *m);
-    for (size_t i = 0; i < d->turns.count; i++) {
-        int64_t oldest = lane_oldest_ms(d->turns.list[i].lane);
+    for (size_t i = 0; i < destination_lane_count(d); i++) {
+        int64_t oldest = lane_oldest_ms(destination_lane_at(d, i));
 
         if (oldest && (!m->oldest_ms || oldest < m->oldest_ms))
             m->oldest_ms = oldest;

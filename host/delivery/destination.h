@@ -20,6 +20,7 @@
 
 #define PLUGIN_GRACE_MS    10000  /* for native code beyond its own deadline */
 #define DEAD_EVENT_BYTES   65536  /* of an event kept in a dead letter */
+#define DEAD_NAME_BYTES    200   /* of its name */
 #define DEAD_EXCHANGE_BYTES 16384 /* of its last request and answer each */
 #define ATTEMPT_BYTES      2048   /* of those of earlier attempts */
 
@@ -30,7 +31,7 @@ struct reports {
     void (*retry_done)(void *arg, const struct msg_retry_key *k);
     void (*dead)(void *arg, const struct msg_dead *d, mf_str error,
                  mf_str action, mf_str message_id, mf_str event,
-                 mf_str request, mf_str response);
+                 mf_str request, mf_str response, mf_str name);
     /* A message of token.h; and that there are others to be kept secret. */
     void (*token)(void *arg, enum message type, const struct msg_token *m,
                   mf_str name, mf_str origin, mf_str tokens);
@@ -69,9 +70,22 @@ void destination_add_lane(struct destination *d, struct lane *l);
 struct lane *destination_lane(struct destination *d, uint32_t id);
 size_t destination_lane_count(const struct destination *d);
 struct lane *destination_lane_at(struct destination *d, size_t i);
-/* A retry of before a restart. */
+/* A retry of before a restart. event: its text where the journal does not
+ * hold it any more, else empty. */
 void destination_restore(struct destination *d, struct lane *l,
-                         const struct msg_retry *r, mf_str error);
+                         const struct msg_retry *r, mf_str event);
+/* A dead letter is tried again. */
+void destination_revive(struct destination *d, struct lane *l,
+                        const struct msg_revive *r, mf_str event);
+/* Takes the lane's replay over, made by the first of its lanes. -1: its filter
+ * does not compile. Before destination_add_lane(). */
+int destination_own(struct destination *d, struct lane *l,
+                    const struct msg_lane *m, mf_str where, struct err *e);
+/* The lane is freed. False: events of it are not settled. */
+bool destination_drop_lane(struct destination *d, struct lane *l);
+/* The replay goes on, waits, or ends with what is under way. */
+void destination_replay(struct destination *d, struct lane *l,
+                        enum replay_stop stopped);
 
 /* The access token its calls need, or NULL. */
 struct token *destination_token(struct destination *d);

@@ -141,6 +141,7 @@ static void land(struct flight *f)
         if (!split_wanted(f, i))
             part_judge(d, f, i);
     ring_drop(&d->flying, f);
+    d->replay_flying -= f->replay;
     flight_free(f);
     if (!d->pumping && d->settled)
         d->settled(d->settled_arg);
@@ -246,6 +247,8 @@ static void launch(struct flight *f)
     f->began_ns = clock_mono_ns();
     f->token = d->token ? token_version(d->token) : 0;
     ring_add(&d->flying, f);
+    f->replay = lane_owner(f->parts[0].ev->lane) != NULL;
+    d->replay_flying += f->replay;
     mark(f, native ? PHASE_DELIVER : PHASE_PERFORM,
          native ? d->transport_options.timeout_ms + PLUGIN_GRACE_MS : 0);
     if (native) {
@@ -442,8 +445,7 @@ static void give_back(struct destination *d, struct flight *f)
         struct part *p = &f->parts[i];
 
         if (!p->persisted && p->ev->total > 1)
-            part_set_aside(d, p, 0, MF_STR("its worker was replaced"), NULL,
-                           0);
+            part_set_aside(d, p, NULL, 0, MF_STR("its worker was replaced"), 0);
     }
     flight_free(f);
 }

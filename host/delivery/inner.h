@@ -7,6 +7,7 @@
  * pump.c         what is taken, and when
  * flight.c       calls: batches that fill, calls under way, their answers
  * split.c        batches that are refused whole
+ * revive.c       what is taken up again, and replays beside live lanes
  * settle.c       what becomes of a part: settled, set aside, dead
  * health.c       the breaker, and the quiet that a far side asked for
  * limiter.c      how many calls may be under way
@@ -43,6 +44,7 @@ struct flight {
     bool retry;        /* its parts were tried before */
     bool waited_for;   /* a part waits for its turn behind one of it */
     bool probe;        /* left while the breaker was open */
+    bool replay;       /* of a replay's event, or begun with one */
     bool answered, unanswered; /* a request of it was, was not */
     int64_t flush_ms;  /* monotonic; open ones */
     int64_t began_ns;  /* monotonic; those that fly */
@@ -80,7 +82,10 @@ struct destination {
     struct batch_learned *batches; /* of these */
     bool pauses_on_gone;  /* a 410 pauses it */
 
-    struct turns turns; /* its lanes */
+    struct turns turns; /* its live lanes */
+    struct turns replays; /* its replays; each in its turn an event */
+    unsigned replay_flying; /* their calls under way */
+    unsigned live_run;  /* events of live lanes since the last of a replay */
     struct ring open;   /* batches that wait for more, the oldest first */
     struct ring ready;  /* calls that wait to be allowed */
     struct ring flying;
@@ -108,6 +113,24 @@ uint64_t chance64(void);
 /* A text of at most so many bytes, whole characters where it is UTF-8. */
 mf_str text_cut(mf_str s, size_t most);
 void destination_note_error(struct destination *d, const char *what);
+
+/* ---- revive.c ---- */
+
+/* Where the subscription of that key stands, -1: there is none. */
+int destination_subscription(const struct destination *d, uint32_t key);
+void replays_deinit(struct destination *d);
+/* When a replay may take an event, monotonic; INT64_MAX: not before it is
+ * told to go on, or a call has ended. */
+int64_t replays_next_ms(const struct destination *d, int64_t now_ms);
+/* As turns_take(), of a replay that may. */
+enum lane_take replays_take(struct destination *d, int64_t now_ms,
+                            struct lane_event **ev, struct journal_record *r,
+                            struct err *e);
+/* A replay goes first this time. */
+bool replays_due(const struct destination *d);
+/* False: the event is none that the replay is about, and has ended. */
+bool lane_takes(struct destination *d, struct lane_event *ev,
+                const struct journal_record *r);
 
 /* ---- flight.c ---- */
 
@@ -159,10 +182,11 @@ bool part_map(struct destination *d, struct part *p, mf_str event,
 
 /* `code` as lane_settle() wants it. */
 void part_settle(struct destination *d, struct part *p, uint8_t code);
-/* Leaves the lane's window for a row in state.db, to be tried after so long. f:
- * the call it was in, or NULL. */
-void part_set_aside(struct destination *d, struct part *p, int32_t status,
-                    mf_str error, const struct flight *f, int64_t wait_ms);
+/* Leaves the lane's window for a row in state.db, to be tried after so long.
+ * f: the call it was in, or NULL. */
+void part_set_aside(struct destination *d, struct part *p,
+                    const struct flight *f, int32_t status, mf_str error,
+                    int64_t wait_ms);
 /* It has its row already, and is to be tried at that time, monotonic. */
 void part_put_due(struct destination *d, struct part *p, int64_t due_ms);
 /* t awaits its turn; from now on with a row. */

@@ -4,6 +4,7 @@
  * retries that are due. Nothing is taken that could not leave at once, but
  * for batches, so that what waits waits in the journal. */
 #include "delivery/inner.h"
+#include "delivery/replay.h"
 
 #include "base/crc32c.h"
 #include "base/log.h"
@@ -61,7 +62,7 @@ static bool await_turn(struct destination *d, struct part *p, mf_val event,
         return true;
     }
     order_put(d->order, p->ticket, ORDER_WAITING, p);
-    if (order_waits_for_retry(p->ticket)) {
+    if (p->persisted || order_waits_for_retry(p->ticket)) {
         part_wait_aside(d, p->ticket);
         return false;
     }
@@ -122,25 +123,10 @@ static bool expired(const struct destination *d, const struct part *p)
     return clock_ms() - p->ev->received_ms > d->ttl_ms;
 }
 
-static void start_event(struct destination *d, struct lane_event *ev,
-                        const struct journal_record *r)
+/* The parts of an event that has begun. */
+static void start_parts(struct destination *d, struct lane_event *ev,
+                        const uint8_t *subs, size_t n, mf_str event)
 {
-    struct part whole = { .ev = ev, .subscription = UINT32_MAX };
-    uint8_t subs[SUBSCRIPTIONS_MAX];
-    enum select_reason why;
-    size_t n = 0;
-
-    if (suspects_why(d->suspects, lane_id(ev->lane), ev->at.seq).len) {
-        lane_begin(ev, 1, 0);
-        bury_poison(d, &whole, r->payload);
-        return;
-    }
-    arena_reset(&d->map_arena);
-    mark_event(d, ev);
-    why = instance_select(d->instance, json_root(r->payload), subs, &n,
-                          &d->map_arena);
-    slot_unmark(d->slot);
-    lane_begin(ev, (unsigned)n, (uint8_t)why);
     for (size_t i = 0; i < n; i++) {
         struct part p = { .ev = ev, .subscription = subs[i],
                           .key = d->keys[subs[i]] };
@@ -148,8 +134,54 @@ static void start_event(struct destination *d, struct lane_event *ev,
         if (expired(d, &p))
             part_settle(d, &p, PART_LAPSED); /* it lags: no letters */
         else
-            start_part(d, &p, r->payload);
+            start_part(d, &p, event);
     }
+}
+
+static size_t choose(struct destination *d, const struct lane_event *ev,
+                     mf_str event, uint8_t subs[SUBSCRIPTIONS_MAX],
+                     uint8_t *why)
+{
+    size_t n = 0;
+
+    arena_reset(&d->map_arena);
+    mark_event(d, ev);
+    *why = (uint8_t)instance_select(d->instance, json_root(event), subs, &n,
+                                    &d->map_arena);
+    slot_unmark(d->slot);
+    return n;
+}
+
+static void start_event(struct destination *d, struct lane_event *ev,
+                        const struct journal_record *r)
+{
+    struct part whole = { .ev = ev, .subscription = UINT32_MAX };
+    uint8_t subs[SUBSCRIPTIONS_MAX], why;
+    size_t n;
+
+    if (!lane_takes(d, ev, r))
+        return;
+    if (suspects_why(d->suspects, lane_id(ev->lane), ev->at.seq).len) {
+        lane_begin(ev, 1, 0);
+        bury_poison(d, &whole, r->payload);
+        return;
+    }
+    n = choose(d, ev, r->payload, subs, &why);
+    lane_begin(ev, (unsigned)n, why);
+    start_parts(d, ev, subs, n, r->payload);
+}
+
+/* A dead letter about an event as a whole, taken up again: what its parts are
+ * is known now. */
+static void start_whole(struct destination *d, struct part *p, mf_str event)
+{
+    struct msg_retry_key key = { lane_id(p->ev->lane), p->key, p->ev->at.seq };
+    uint8_t subs[SUBSCRIPTIONS_MAX], why;
+    size_t n = choose(d, p->ev, event, subs, &why);
+
+    d->reports.retry_done(d->reports.arg, &key);
+    lane_begin_whole(p->ev, (unsigned)n, why);
+    start_parts(d, p->ev, subs, n, event);
 }
 
 static void note_broken(struct destination *d, const struct err *e)
@@ -160,19 +192,31 @@ static void note_broken(struct destination *d, const struct err *e)
     d->broken_ms = clock_mono_ms() + BROKEN_PAUSE_MS;
 }
 
+/* A replay that people have ended. */
+static bool is_cancelled(const struct lane *l)
+{
+    const struct replay *r = lane_owner(l);
+
+    return r && r->stopped == REPLAY_CANCELLED;
+}
+
 /* A part that is in hand again: its event is read and mapped anew. */
 static void start_again(struct destination *d, struct part *p)
 {
     struct journal_record r;
     struct err e;
 
+    if (is_cancelled(p->ev->lane)) {
+        part_settle(d, p, PART_SKIPPED);
+        return;
+    }
     switch (lane_reread(p->ev->lane, p->ev, &r, &e)) {
     case LANE_EVENT:
         break;
     case LANE_BROKEN:
         note_broken(d, &e);
         if (!p->persisted) {
-            part_set_aside(d, p, 0, mf_cstr(e.text), NULL, BROKEN_PAUSE_MS);
+            part_set_aside(d, p, NULL, 0, mf_cstr(e.text), BROKEN_PAUSE_MS);
             return;
         }
         lane_set_aside(p->ev); /* as it was: its row has not changed */
@@ -187,7 +231,9 @@ static void start_again(struct destination *d, struct part *p)
         p->ev->received_ms = r.received_ms;
     if (bury_poison(d, p, r.payload))
         return;
-    if (p->attempts == 0 && expired(d, p))
+    if (p->subscription == UINT32_MAX)
+        start_whole(d, p, r.payload);
+    else if (p->attempts == 0 && expired(d, p))
         part_settle(d, p, PART_LAPSED);
     else
         start_part(d, p, r.payload);
@@ -204,7 +250,7 @@ static void start_retry(struct destination *d)
     if (p.ticket)
         order_put(d->order, p.ticket, ORDER_HAND, NULL);
     lane_resume(p.ev);
-    if (p.subscription == UINT32_MAX)
+    if (p.subscription == UINT32_MAX && p.key)
         part_bury(d, &p, DEAD_GONE, 0,
                   MF_STR("the subscription it waited for is no longer "
                          "configured"),
@@ -231,7 +277,24 @@ static void start_turn(struct destination *d)
 
 /* ---- taking ---- */
 
-/* One event from the lane whose turn it is. False if there is none. */
+/* Of the lane whose turn it is; of a replay where no live one has any. */
+static enum lane_take next_event(struct destination *d, struct lane_event **ev,
+                                 struct journal_record *r, struct err *e)
+{
+    bool replay = replays_due(d);
+    enum lane_take got = LANE_EMPTY;
+    int64_t now = clock_mono_ms();
+
+    if (replay)
+        got = replays_take(d, now, ev, r, e);
+    if (got == LANE_EMPTY)
+        got = turns_take(&d->turns, ev, r, e);
+    if (got == LANE_EMPTY && !replay)
+        got = replays_take(d, now, ev, r, e);
+    return got;
+}
+
+/* One event. False if there is none. */
 static bool take_one(struct destination *d)
 {
     struct lane_event *ev;
@@ -240,7 +303,7 @@ static bool take_one(struct destination *d)
 
     if (clock_mono_ms() < d->broken_ms)
         return false;
-    switch (turns_take(&d->turns, &ev, &r, &e)) {
+    switch (next_event(d, &ev, &r, &e)) {
     case LANE_EVENT:
         start_event(d, ev, &r);
         return true;
@@ -267,11 +330,17 @@ static bool may_retry(struct destination *d, int64_t now_ms)
            flight_start_ms(d, true, now_ms) <= now_ms;
 }
 
+/* When a lane may be read, monotonic; INT64_MAX: none has anything. */
+static int64_t readable_ms(const struct destination *d, int64_t now_ms)
+{
+    return turns_ready(&d->turns) ? now_ms : replays_next_ms(d, now_ms);
+}
+
 static bool has_work(const struct destination *d, int64_t now_ms)
 {
     return d->open.count || d->ready.count || retry_is_due(d, now_ms) ||
            (d->order && order_has_next(d->order)) ||
-           (!d->draining && turns_ready(&d->turns));
+           (!d->draining && readable_ms(d, now_ms) <= now_ms);
 }
 
 /* While the far side is only probed, one call at a time is made up. */
@@ -376,7 +445,7 @@ bool destination_pump(struct destination *d, unsigned budget)
  * a flight has ended or a batch has left. */
 static int64_t next_start_ms(struct destination *d, int64_t now_ms)
 {
-    int64_t at = INT64_MAX, due = retries_due_ms(&d->retries), t;
+    int64_t at = INT64_MAX, due = retries_due_ms(&d->retries), t, readable;
 
     if (health_probing(&d->health) && (d->open.count || d->ready.count))
         return INT64_MAX;
@@ -386,8 +455,12 @@ static int64_t next_start_ms(struct destination *d, int64_t now_ms)
         t = flight_start_ms(d, true, now_ms);
         at = t > due ? t : due;
     }
-    if (turns_ready(&d->turns) || (d->order && order_has_next(d->order))) {
+    readable = d->order && order_has_next(d->order) ? now_ms
+                                                    : readable_ms(d, now_ms);
+    if (readable != INT64_MAX) {
         t = flight_start_ms(d, false, now_ms);
+        if (t < readable)
+            t = readable;
         if (t < d->broken_ms)
             t = d->broken_ms;
         if (t < at)

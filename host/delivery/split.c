@@ -59,7 +59,7 @@ static void move(struct destination *d, struct part *p, struct flight **to)
     case LANE_EVENT:
         break;
     case LANE_BROKEN:
-        part_set_aside(d, p, 0, mf_cstr(e.text), NULL, BROKEN_PAUSE_MS);
+        part_set_aside(d, p, NULL, 0, mf_cstr(e.text), BROKEN_PAUSE_MS);
         return;
     default:
         part_bury(d, p, DEAD_GONE, 0, mf_cstr(e.text), NULL,

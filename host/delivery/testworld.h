@@ -352,9 +352,10 @@ static inline void on_retry_done(void *arg, const struct msg_retry_key *k)
 
 static inline void on_dead(void *arg, const struct msg_dead *m, mf_str error,
                            mf_str action, mf_str message_id, mf_str event,
-                           mf_str request, mf_str response)
+                           mf_str request, mf_str response, mf_str name)
 {
     (void)arg;
+    (void)name;
     (void)action;
     (void)message_id;
     (void)event;

@@ -373,6 +373,8 @@ static int64_t due_ms(const struct exchange *x, enum strike *which)
     int64_t began = x->began_ns / 1000000, at = INT64_MAX;
 
     *which = STRUCK_NOT;
+    if (x->waiting)
+        return at;
     at = earlier(at, began, x->timeout_ms, STRUCK_TOTAL, which);
     if (!x->begun)
         at = earlier(at, began, x->first_byte_ms, STRUCK_FIRST_BYTE, which);

@@ -18,8 +18,6 @@
 #include <stdlib.h>
 
 #define SNIPPET_BYTES     300    /* of an answer, in a message */
-#define RETRY_AFTER_MAX_S 864000 /* more seconds are a Unix time */
-#define UNIX_SECONDS_MAX  (UINT64_C(1) << 40)
 
 enum step { STEP_PERFORM, STEP_BATCH, STEP_JUDGE, STEP_DELIVER };
 
@@ -437,25 +435,19 @@ static mf_str failure_text(struct call *c, const struct call_answer *a)
                         reason_phrase(a->status), n ? ": " : "", snippet);
 }
 
-/* A number of seconds or a date. Some who limit the rate say it under other
- * names, and as a Unix time; beside other failures these do not mean them. */
+/* How long the far side asks to be left alone. Some who limit the rate say it
+ * under other names; beside other failures these do not mean that. */
 static int64_t told_after(const struct answer *a, int64_t now)
 {
-    static const char *const names[] = { "retry-after",
-                                         "x-ratelimit-retry-after",
-                                         "x-ratelimit-reset" };
-    size_t count = a->a.status == 429 ? COUNT_OF(names) : 1;
-    mf_str s = { "", 0 };
-    uint64_t seconds;
+    static const char *const others[] = { "x-ratelimit-retry-after",
+                                          "x-ratelimit-reset" };
+    mf_str s = host_table.answer_header(&a->pub, "retry-after");
 
-    for (size_t k = 0; k < count && s.len == 0; k++)
-        s = host_table.answer_header(&a->pub, names[k]);
-    if (!parse_u64(str_trim(s), &seconds) || seconds <= RETRY_AFTER_MAX_S)
+    if (s.len || a->a.status != 429)
         return retry_after_ms(s, now);
-    if (seconds >= UNIX_SECONDS_MAX)
-        return 0;
-    now = (int64_t)seconds * 1000 - now;
-    return now > 0 && now <= RETRY_AFTER_MAX_S * 1000LL ? now : 0;
+    for (size_t k = 0; k < COUNT_OF(others) && s.len == 0; k++)
+        s = host_table.answer_header(&a->pub, others[k]);
+    return rate_reset_ms(s, now);
 }
 
 static int32_t no_answer(struct call *c, const struct request *r,

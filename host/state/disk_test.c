@@ -4,6 +4,7 @@
  * on by one and adds the retry of that number, so that in every file that can
  * be found the two must agree; and whatever was told as durable must be
  * there. Faults are put under SQLite, where it calls the kernel. */
+#include "state/letters.h"
 #include "state/state.h"
 
 #include "base/mem.h"
@@ -89,8 +90,8 @@ static int setup(void **state)
     snprintf(f->path, sizeof f->path, "%s/state.db", f->dir);
     f->s = open_or_fail(f->path);
     source = state_source(f->s, "web", &e);
-    assert_int_equal(state_lane_open(f->s, source, "hook", start, &f->lane,
-                                     &made, &e), 0);
+    assert_int_equal(state_lane_open(f->s, source, "hook", 0, 0, start,
+                                     &f->lane, &made, &e), 0);
     assert_int_equal(state_commit(f->s, &e), 0);
     *state = f;
     return 0;
@@ -117,6 +118,8 @@ static void step(struct fixture *f)
     char text[1500];
     struct msg_lane_state m = { .lane = f->lane.id };
     struct msg_retry r = { .key = { f->lane.id, 0, ++f->made } };
+    struct dead_letter d = { .destination = MF_STR("hook"),
+                             .event = MF_STR("{}") };
     struct err e = { "" };
 
     memset(text, 'e', sizeof text);
@@ -124,6 +127,8 @@ static void step(struct fixture *f)
     m.counters.accepted = f->made;
     state_retry_put(f->s, &r, (mf_str){ text, sizeof text }, &e);
     state_lane_put(f->s, &m, NULL, &e);
+    d.m.key = r.key;
+    state_dead_add(f->s, &d, &e);
 }
 
 static int commit(struct fixture *f)
@@ -136,10 +141,12 @@ static int commit(struct fixture *f)
     return 0;
 }
 
-static void count(void *arg, const struct msg_retry *r, mf_str error)
+static void count(void *arg, const struct msg_retry *r, mf_str error,
+                  mf_str event)
 {
     uint64_t *n = arg;
 
+    (void)event;
     assert_int_equal(error.len, 1500);
     assert_int_equal(r->key.seq, ++*n);
 }
@@ -147,6 +154,31 @@ static void count(void *arg, const struct msg_retry *r, mf_str error)
 static void take_lane(void *arg, const struct state_lane *l)
 {
     *(uint64_t *)arg = l->counters.accepted;
+}
+
+static bool take_letter(void *arg, const struct dead_letter *d)
+{
+    uint64_t *n = arg;
+
+    assert_int_equal(d->event.len, 2); /* its texts are in another table */
+    ++*n;
+    return true;
+}
+
+static uint64_t letters_of(struct state *s)
+{
+    struct letter_query q = { .destination = "hook",
+                              .limit = LETTERS_PAGE,
+                              .scan = LETTERS_SCAN, .texts = true };
+    uint64_t n = 0;
+    int64_t next = 0;
+    struct err e = { "" };
+
+    do {
+        q.after = next;
+        assert_int_equal(state_letters(s, &q, take_letter, &n, &next, &e), 0);
+    } while (next);
+    return n;
 }
 
 /* The number of steps that a state holds, whole ones only. */
@@ -158,6 +190,7 @@ static uint64_t steps_of(struct state *s, uint32_t lane)
     assert_int_equal(state_retries(s, lane, count, &rows, &e), 0);
     assert_int_equal(state_lanes(s, take_lane, &moved, &e), 0);
     assert_int_equal(rows, moved);
+    assert_int_equal(letters_of(s), moved);
     return rows;
 }
 

@@ -14,6 +14,9 @@ struct value {
     uint64_t n;     /* the integer, or how many bytes follow */
 };
 
+/* In place of a statement's number: its text follows. */
+#define BY_TEXT UINT32_MAX
+
 void redo_init(struct redo *r)
 {
     memset(r, 0, sizeof *r);
@@ -32,6 +35,15 @@ void redo_begin(struct redo *r, uint32_t statement)
     buf_add(&r->log, &statement, sizeof statement);
 }
 
+void redo_begin_sql(struct redo *r, const char *sql)
+{
+    uint32_t len = (uint32_t)strlen(sql);
+
+    redo_begin(r, BY_TEXT);
+    buf_add(&r->log, &len, sizeof len);
+    buf_add(&r->log, sql, len);
+}
+
 static void put(struct redo *r, int at, int kind, uint64_t n)
 {
     struct value v = { (uint32_t)at, (uint32_t)kind, n };
@@ -44,6 +56,15 @@ void redo_int(struct redo *r, sqlite3_stmt *q, int at, int64_t v)
 {
     sqlite3_bind_int64(q, at, v);
     put(r, at, SQLITE_INTEGER, (uint64_t)v);
+}
+
+void redo_double(struct redo *r, sqlite3_stmt *q, int at, double v)
+{
+    uint64_t bits;
+
+    sqlite3_bind_double(q, at, v);
+    memcpy(&bits, &v, sizeof bits);
+    put(r, at, SQLITE_FLOAT, bits);
 }
 
 void redo_text(struct redo *r, sqlite3_stmt *q, int at, mf_str s)
@@ -100,6 +121,13 @@ static void bind_all(struct redo *r, sqlite3_stmt *q, size_t *at)
             sqlite3_bind_int64(q, (int)v.place, (int64_t)v.n);
             continue;
         }
+        if (v.kind == SQLITE_FLOAT) {
+            double d;
+
+            memcpy(&d, &v.n, sizeof d);
+            sqlite3_bind_double(q, (int)v.place, d);
+            continue;
+        }
         if (v.kind == SQLITE_TEXT)
             sqlite3_bind_text64(q, (int)v.place, bytes, v.n, SQLITE_STATIC,
                                 SQLITE_UTF8);
@@ -109,24 +137,47 @@ static void bind_all(struct redo *r, sqlite3_stmt *q, size_t *at)
     }
 }
 
-int redo_replay(struct redo *r, sqlite3_stmt *const *statements)
+/* The statement at *at, which moves behind what names it; *own: to be
+ * finalized. NULL: SQLite refuses it. */
+static sqlite3_stmt *statement_at(struct redo *r, sqlite3 *db,
+                                  sqlite3_stmt *const *statements, size_t *at,
+                                  bool *own)
+{
+    sqlite3_stmt *q = NULL;
+    uint32_t which, len;
+
+    memcpy(&which, r->log.data + *at, sizeof which);
+    *at += sizeof which;
+    *own = which == BY_TEXT;
+    if (!*own) {
+        sqlite3_reset(statements[which]);
+        sqlite3_clear_bindings(statements[which]);
+        return statements[which];
+    }
+    memcpy(&len, r->log.data + *at, sizeof len);
+    *at += sizeof len;
+    sqlite3_prepare_v2(db, r->log.data + *at, (int)len, &q, NULL);
+    *at += len;
+    return q;
+}
+
+int redo_replay(struct redo *r, sqlite3 *db, sqlite3_stmt *const *statements)
 {
     size_t at = 0;
 
     while (at < r->kept) {
-        sqlite3_stmt *q;
-        uint32_t which;
+        bool own;
+        sqlite3_stmt *q = statement_at(r, db, statements, &at, &own);
         int rc;
 
-        memcpy(&which, r->log.data + at, sizeof which);
-        at += sizeof which;
-        q = statements[which];
-        sqlite3_reset(q);
-        sqlite3_clear_bindings(q);
+        if (!q)
+            return sqlite3_errcode(db);
         bind_all(r, q, &at);
         rc = sqlite3_step(q);
         sqlite3_reset(q);
         sqlite3_clear_bindings(q); /* the log may move */
+        if (own)
+            sqlite3_finalize(q);
         if (rc != SQLITE_DONE)
             return rc;
     }

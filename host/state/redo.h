@@ -31,8 +31,11 @@ void redo_deinit(struct redo *r);
 
 /* A change begins; one that was begun and not kept is forgotten. */
 void redo_begin(struct redo *r, uint32_t statement);
+/* The same for a statement that is prepared for this use alone. */
+void redo_begin_sql(struct redo *r, const char *sql);
 /* Binds, and writes the value down. */
 void redo_int(struct redo *r, sqlite3_stmt *q, int at, int64_t v);
+void redo_double(struct redo *r, sqlite3_stmt *q, int at, double v);
 void redo_text(struct redo *r, sqlite3_stmt *q, int at, mf_str s);
 void redo_blob(struct redo *r, sqlite3_stmt *q, int at, const void *bytes,
                size_t n);
@@ -46,6 +49,7 @@ void redo_clear(struct redo *r);
 
 /* Makes all of them again; SQLITE_OK, or what SQLite said to the first that
  * failed. */
-int redo_replay(struct redo *r, sqlite3_stmt *const *statements);
+int redo_replay(struct redo *r, sqlite3 *db,
+                sqlite3_stmt *const *statements);
 
 #endif

@@ -205,6 +205,7 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
     case MSG_RETRY:
     case MSG_RETRY_DONE:
     case MSG_DEAD:
+    case MSG_REVIVED:
         lanes_message(g->s, n, type, text);
         break;
     case MSG_PACE:

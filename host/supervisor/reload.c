@@ -265,6 +265,7 @@ static void open_lanes(struct supervisor *s)
             free(name);
             p = end + 1;
         }
+        replays_attach(s, d);
     }
 }
 

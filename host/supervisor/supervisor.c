@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ipc/jail.h"
+#include "state/letters.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -360,6 +361,7 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
     (void)what;
     supervisor_notify("WATCHDOG=1");
     groups_watch(s);
+    letters_kick(s);
     records_retain(s);
     records_watch(s);
     for (struct group *g = s->groups; g; g = g->next)
@@ -464,7 +466,8 @@ static int open_all(struct supervisor *s, struct err *e)
     s->state = state_open(path, e);
     s->ledger_fd = open_dir(dir, "outcomes", 0750, e);
     if (!s->state || s->ledger_fd < 0 || lanes_load(s, e) != 0 ||
-        records_load(s, e) != 0 || tokens_load(s, e) != 0)
+        records_load(s, e) != 0 || replays_load(s, e) != 0 ||
+        letters_load(s, e) != 0 || tokens_load(s, e) != 0)
         return -1;
     return share_head(s, e);
 }
@@ -493,6 +496,8 @@ static void close_all(struct supervisor *s)
         free(d->problem);
         free(d);
     }
+    letters_free(s);
+    replays_free(s);
     close_state(s);
     lanes_free(s);
     tokens_free(s);

@@ -15,10 +15,14 @@
  * lanes.c        cursors and what workers report
  * pace.c         what is left of declared rates
  * records.c      the log of what became of events
+ * letters.c      dead letters that are sent again or dropped
+ * replays.c      stretches of the journal that are sent again
  * tokens.c       access tokens, and who may fetch one
  * reload.c       from a configuration to the changes it means
  * explain.c      questions about one event
- * status.c       all of it as JSON */
+ * status.c       all of it as JSON
+ * ask_letters.c  questions about dead letters
+ * ask_replays.c  questions about replays */
 #ifndef SUPERVISOR_SUPERVISOR_H
 #define SUPERVISOR_SUPERVISOR_H
 
@@ -66,7 +70,11 @@ enum destination_condition {
 struct sup_lane {
     struct sup_lane *next;
     uint32_t id, source;
-    char source_name[72];
+    char source_name[72], destination_name[72];
+    uint32_t replay;           /* the job it is of, 0: the live lane */
+    uint64_t until;            /* of a replay: the last number it reads */
+    bool wanted;               /* for a letter, though its replay has ended */
+    unsigned reviving;         /* letters that its holder has not told of */
     struct sup_destination *destination; /* NULL: detached */
     struct generation *holder; /* the one worker that has it, or NULL */
     struct msg_lane_state state;
@@ -92,6 +100,7 @@ struct sup_destination {
     bool pace_known;          /* false: it never had one */
     const struct generation *pacer; /* the worker that has it, or NULL */
     bool held;        /* after a run of events that its plugin died over */
+    char held_why[160];
     unsigned outs;    /* dead letters of that kind without a delivery */
     uint64_t delivered_at_out; /* when the last of them was made */
     enum destination_condition condition;
@@ -196,6 +205,9 @@ struct supervisor {
     struct sup_destination *destinations;
     struct group *groups;
     struct sup_lane *lanes;
+    struct sup_letter_job *letter_jobs; /* letters.h, oldest first */
+    struct event *letters_turn;
+    struct sup_replay *replays; /* replays.h, oldest first */
     struct sup_token *tokens;
     uint64_t token_version; /* the last given */
     bool wakers[WAKERS_MAX];
@@ -242,6 +254,16 @@ int lanes_load(struct supervisor *s, struct err *e);
 struct sup_lane *lane_open(struct supervisor *s, const char *source,
                            struct sup_destination *d, struct err *e);
 void lanes_detach(struct supervisor *s, struct sup_destination *d);
+struct sup_lane *lane_find(struct supervisor *s, uint32_t id);
+/* The lane of a replay; `first` to `until` are the numbers it reads. */
+struct sup_lane *lane_open_replay(struct supervisor *s, uint32_t source,
+                                  struct sup_destination *d, uint32_t replay,
+                                  uint64_t first, uint64_t until,
+                                  struct err *e);
+/* Read, and neither settled nor open: what waits for a retry. */
+unsigned lane_aside(const struct sup_lane *l);
+/* Forgets one that nobody holds. It is out of the list already. */
+void lane_free_one(struct sup_lane *l);
 /* Gives every lane that nobody holds to the worker that should have it, if
  * that is ready. A lane is never with two workers. */
 void lanes_offer(struct supervisor *s);
@@ -284,6 +306,30 @@ void records_retain(struct supervisor *s);
 /* Looks which lanes are about to lose events; about every ten seconds. */
 void records_watch(struct supervisor *s);
 void records_free(struct supervisor *s);
+
+/* ---- letters.c ---- */
+int letters_load(struct supervisor *s, struct err *e);
+/* There may be work: letters over their limits, or a job. */
+void letters_kick(struct supervisor *s);
+/* MSG_REVIVED, with the lane's state that followed it. */
+int letters_revived(struct supervisor *s, struct sup_lane *l, mf_str text,
+                    struct err *e);
+/* The lane's holder is gone. */
+void letters_release(struct supervisor *s, struct sup_lane *l);
+void letters_free(struct supervisor *s);
+
+/* ---- replays.c ---- */
+int replays_load(struct supervisor *s, struct err *e);
+/* The lanes of replays of a destination are its own again. */
+void replays_attach(struct supervisor *s, struct sup_destination *d);
+/* Must a worker have the lane? */
+bool replay_wants_holder(const struct supervisor *s, const struct sup_lane *l);
+/* Fills in what a worker is told of the lane's replay; the filter. */
+mf_str replay_fill(const struct supervisor *s, const struct sup_lane *l,
+                   struct msg_lane *m);
+/* The lane has a new state. */
+void replay_progress(struct supervisor *s, struct sup_lane *l);
+void replays_free(struct supervisor *s);
 
 /* ---- tokens.c ---- */
 int tokens_load(struct supervisor *s, struct err *e);
@@ -349,8 +395,18 @@ void status_write(struct supervisor *s, struct buf *to);
 /* A destination pauses, or goes on. why: "" if people want it. */
 void destination_set_paused(struct supervisor *s, struct sup_destination *d,
                             bool on, const char *why);
+/* Members of an answer that refuses. */
+void status_refuse(struct json_out *w, int status, const char *code,
+                   const char *message);
 /* One question of the admin process; the answer is JSON with "status". */
 void status_answer(struct supervisor *s, mf_str question, struct buf *to);
+
+/* ---- ask_letters.c, ask_replays.c ---- */
+/* False: the verb is none of theirs. */
+bool ask_letters(struct supervisor *s, mf_str verb, mf_val q,
+                 struct json_out *w, struct arena *a);
+bool ask_replays(struct supervisor *s, mf_str verb, mf_val q,
+                 struct json_out *w, struct arena *a);
 
 /* ---- supervisor.c ---- */
 void supervisor_state_changed(struct supervisor *s);

@@ -170,8 +170,8 @@ static void fill_books(const char *dir, int outcomes, uint64_t events,
         bool made;
 
         snprintf(name, sizeof name, "d%u", i);
-        if (state_lane_open(s, 1, name, (struct journal_pos){ 1, 0, 0 }, &l,
-                            &made, &e) != 0)
+        if (state_lane_open(s, 1, name, 0, 0, (struct journal_pos){ 1, 0, 0 },
+                            &l, &made, &e) != 0)
             die("state", &e);
         ledger_init(&pens[i].lane, 1 << 20);
         ledger_init(&pens[i].block, 1 << 20);

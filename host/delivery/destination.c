@@ -111,6 +111,7 @@ struct destination *destination_new(struct instance *i,
     d->transport_options.first_byte_ms = o->first_byte_timeout_ms;
     d->transport_options.allow_private = o->allow_private;
     pacing_init(&d->pacing, o->rate, o->retry_rate, clock_mono_ms());
+    bucket_init(&d->records, RECORDS_A_SECOND, clock_mono_ms());
     d->transport_options.account = &d->account;
     if (reports->token)
         d->token = token_new(i, d->name, t, &d->transport_options, slot,
@@ -159,10 +160,12 @@ void destination_suspect(struct destination *d, const struct suspects *s)
 
 void destination_add_lane(struct destination *d, struct lane *l)
 {
-    if (lane_owner(l))
+    if (lane_owner(l)) {
         turns_add(&d->replays, l);
-    else
-        turns_add(&d->turns, l);
+        return;
+    }
+    turns_add(&d->turns, l);
+    d->rereading = true;
 }
 
 size_t destination_lane_count(const struct destination *d)

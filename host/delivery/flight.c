@@ -70,7 +70,7 @@ static void flight_free(struct flight *f)
 static void judge_health(struct destination *d, bool failed, bool probe)
 {
     switch (health_judge(&d->health, failed, probe, clock_mono_ms(),
-                         chance64())) {
+                         failed ? chance64() : 0)) {
     case HEALTH_WELL:
         log_info("%s: answers again", d->name);
         limiter_revive(&d->limiter);
@@ -364,7 +364,10 @@ bool flight_room(const struct destination *d)
 int64_t flight_start_ms(struct destination *d, bool retry, int64_t now_ms)
 {
     int64_t at = now_ms + pacing_wait_ms(&d->pacing, retry, now_ms);
+    int64_t records = now_ms + bucket_wait_ms(&d->records, now_ms);
 
+    if (at < records) /* one that refuses all must not fill disk and queue */
+        at = records;
     if (!flight_room(d))
         return INT64_MAX;
     if (health_probing(&d->health)) {

@@ -32,6 +32,7 @@
 
 #define BROKEN_PAUSE_MS  1000 /* after the journal could not be read */
 #define OPEN_BATCHES_MAX 256 /* then the oldest goes as it is */
+#define RECORDS_A_SECOND 2000 /* letters and rows of retries it may cause */
 #define LATE_RETRIES_MAX 16  /* calls kept ready that wait for the ceiling */
 
 struct flight {
@@ -99,6 +100,8 @@ struct destination {
     struct health health;
     struct limiter limiter;
     struct pacing pacing;
+    struct bucket records; /* what others must write for it */
+    bool rereading;        /* a lane may have listed events to read again */
     char last_error[ERROR_TEXT_MAX];
     int64_t last_error_ms;
     uint64_t classes[6], delivery_ns, deliveries;

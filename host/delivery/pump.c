@@ -4,6 +4,7 @@
  * retries that are due. Nothing is taken that could not leave at once, but
  * for batches, so that what waits waits in the journal. */
 #include "delivery/inner.h"
+#include "delivery/replay.h"
 
 #include "base/crc32c.h"
 #include "base/log.h"
@@ -66,7 +67,7 @@ static bool await_turn(struct destination *d, struct part *p, mf_val event,
         return true;
     }
     order_put(d->order, p->ticket, ORDER_WAITING, p);
-    if (order_waits_for_retry(p->ticket)) {
+    if (p->persisted || order_waits_for_retry(p->ticket)) {
         part_wait_aside(d, p->ticket);
         return false;
     }
@@ -136,7 +137,7 @@ static void start_parts(struct destination *d, struct lane_event *ev,
                           .key = d->keys[subs[i]] };
 
         if (expired(d, &p))
-            part_settle(d, &p, PART_LAPSED); /* a lane that lags: no letters */
+            part_settle(d, &p, PART_LAPSED); /* it lags: no letters */
         else
             start_part(d, &p, event);
     }
@@ -227,12 +228,10 @@ static void start_again(struct destination *d, struct part *p)
         p->ev->received_ms = r.received_ms;
     if (bury_poison(d, p, r.payload))
         return;
-    if (p->attempts == 0 && expired(d, p))
-        part_bury(d, p, DEAD_EXPIRED, 0,
-                  MF_STR("it outlived its ttl before it could be tried"),
-                  NULL, r.payload);
-    else if (p->subscription == UINT32_MAX)
+    if (p->subscription == UINT32_MAX)
         start_whole(d, p, r.payload);
+    else if (p->attempts == 0 && expired(d, p))
+        part_settle(d, p, PART_LAPSED);
     else
         start_part(d, p, r.payload);
 }
@@ -359,7 +358,9 @@ static bool probes_with_retries(const struct destination *d)
 
 static bool take_next(struct destination *d, int64_t now_ms)
 {
-    if (d->order && turns_rereading(&d->turns)) /* they are the oldest */
+    if (d->order && d->rereading) /* those are the oldest */
+        d->rereading = turns_rereading(&d->turns);
+    if (d->order && d->rereading)
         return take_one(d);
     if (d->order && order_has_next(d->order)) {
         start_turn(d);

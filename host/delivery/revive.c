@@ -127,6 +127,8 @@ static void drop_waiting(struct destination *d, const struct lane *l)
             retries_push(&kept, &p, due);
             continue;
         }
+        if (p.ticket)
+            order_put(d->order, p.ticket, ORDER_HAND, NULL);
         lane_resume(p.ev);
         part_settle(d, &p, PART_SKIPPED);
     }

@@ -75,6 +75,7 @@ void part_bury(struct destination *d, struct part *p, enum dead_reason why,
     if (event.len == 0 &&
         lane_reread(p->ev->lane, p->ev, &r, &e) == LANE_EVENT)
         event = r.payload;
+    bucket_owe(&d->records, clock_mono_ms());
     id = member_text(event, MF_STR("messageId"), &a);
     name = member_text(event, MF_STR("event"), &a);
     if (name.len == 0)
@@ -89,9 +90,8 @@ void part_bury(struct destination *d, struct part *p, enum dead_reason why,
 }
 
 /* A row in state.db, before the part is set aside in its lane. */
-static void put_row(struct destination *d, struct part *p,
-                    const struct flight *f, int32_t status, mf_str error,
-                    int64_t wait_ms)
+static void put_row(struct destination *d, struct part *p, int32_t status,
+                    mf_str error, const struct flight *f, int64_t wait_ms)
 {
     mf_str text = text_cut(error, ERROR_TEXT_MAX);
     struct msg_retry m = { .key = { lane_id(p->ev->lane), p->key,
@@ -108,6 +108,7 @@ static void put_row(struct destination *d, struct part *p,
     if (p->ticket)
         order_keys(p->ticket, m.order);
     arena_init(&a, 1 << 20);
+    bucket_owe(&d->records, clock_mono_ms());
     d->reports.retry(d->reports.arg, &m, text,
                      text_cut(request_text(f, ATTEMPT_BYTES, &a),
                               ATTEMPT_BYTES),
@@ -121,7 +122,8 @@ void part_wait_aside(struct destination *d, struct ticket *t)
 {
     struct part p = t->part;
 
-    put_row(d, &p, NULL, 0, MF_STR("it waits for an earlier event's retry"), 0);
+    put_row(d, &p, 0, MF_STR("it waits for an earlier event's retry"), NULL,
+            0);
     order_put(d->order, t, ORDER_ASIDE, &p);
 }
 
@@ -135,7 +137,7 @@ void part_set_aside(struct destination *d, struct part *p,
                     const struct flight *f, int32_t status, mf_str error,
                     int64_t wait_ms)
 {
-    put_row(d, p, f, status, error, wait_ms);
+    put_row(d, p, status, error, f, wait_ms);
     part_put_due(d, p, clock_mono_ms() + wait_ms);
 }
 
@@ -181,8 +183,8 @@ bool part_wants_token(const struct destination *d, const struct flight *f,
 /* The far side wants none of it any more, so nobody is served by trying, nor
  * by as many dead letters as there are events: it is for people to look at.
  * The event is kept and goes first when they resume. */
-static void pause_gone(struct destination *d, const struct flight *f,
-                       struct part *p, const struct call_result *r)
+static void pause_gone(struct destination *d, struct part *p,
+                       const struct call_result *r, const struct flight *f)
 {
     char why[ERROR_TEXT_MAX];
 
@@ -214,7 +216,7 @@ void part_judge(struct destination *d, struct flight *f, unsigned i)
     else if (r->status >= 200 && r->status < 300)
         part_settle(d, p, PART_DELIVERED);
     else if (r->status == 410 && d->pauses_on_gone)
-        pause_gone(d, f, p, r);
+        pause_gone(d, p, r, f);
     else if (status_retryable(r->status)) {
         if (r->retry_after_ms > 0)
             hold(d, r->retry_after_ms);

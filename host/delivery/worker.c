@@ -182,12 +182,15 @@ static void on_secrets(void *arg)
     redact_free(old);
 }
 
-static void report_lanes_of(struct worker *w, struct destination *d)
+/* Those that have changed and are due; with `all` those that are not too. */
+static void report_lanes_of(struct worker *w, struct destination *d, bool all)
 {
+    int64_t now = clock_mono_ms();
+
     for (size_t k = 0; k < destination_lane_count(d); k++) {
         struct lane *l = destination_lane_at(d, k);
 
-        if (!lane_dirty(l))
+        if (!lane_dirty(l) || (!all && lane_report_ms(l) > now))
             continue;
         buf_clear(&w->out);
         lane_report(l, &w->out);
@@ -196,10 +199,26 @@ static void report_lanes_of(struct worker *w, struct destination *d)
     }
 }
 
-static void report_lanes(struct worker *w)
+static void report_lanes(struct worker *w, bool all)
 {
     for (size_t i = 0; i < w->count; i++)
-        report_lanes_of(w, w->destinations[i]);
+        report_lanes_of(w, w->destinations[i], all);
+}
+
+/* When there will be something to report, INT64_MAX: when it changes. */
+static int64_t next_report_ms(struct worker *w)
+{
+    int64_t at = INT64_MAX;
+
+    for (size_t i = 0; i < w->count; i++)
+        for (size_t k = 0; k < destination_lane_count(w->destinations[i]);
+             k++) {
+            struct lane *l = destination_lane_at(w->destinations[i], k);
+
+            if (lane_dirty(l) && lane_report_ms(l) < at)
+                at = lane_report_ms(l);
+        }
+    return at;
 }
 
 /* Gives the lanes back as soon as nothing of the destination is in flight: one
@@ -208,7 +227,7 @@ static void leave(struct worker *w, size_t i)
 {
     struct destination *d = w->destinations[i];
 
-    report_lanes_of(w, d);
+    report_lanes_of(w, d, true);
     report_pace(w, d);
     for (size_t k = 0; k < destination_lane_count(d); k++) {
         uint32_t id = lane_id(destination_lane_at(d, k));
@@ -241,7 +260,7 @@ static void finish(struct worker *w, int code)
         return;
     w->ended = true;
     w->exit_code = code;
-    report_lanes(w);
+    report_lanes(w, true);
     for (size_t i = 0; i < w->count; i++)
         if (!w->left[i]) {
             report_status(w, w->destinations[i]);
@@ -269,7 +288,7 @@ static void arm(struct event *timer, int64_t at_ms)
 
 static int64_t next_ms(struct worker *w)
 {
-    int64_t at = INT64_MAX;
+    int64_t at = next_report_ms(w);
 
     for (size_t i = 0; i < w->count; i++) {
         int64_t t = destination_next_ms(w->destinations[i]);
@@ -311,7 +330,7 @@ static void pump(evutil_socket_t fd, short what, void *arg)
         if (w->draining && destination_in_flight(w->destinations[i]) == 0)
             leave(w, i);
     }
-    report_lanes(w);
+    report_lanes(w, false);
     if (w->draining && in_flight == 0) {
         finish(w, WORKER_DRAINED);
         return;
@@ -564,7 +583,7 @@ static void on_revive(struct worker *w, mf_str text)
 /* A lane that is through. If it is not after all, it stays. */
 static void give_back(struct worker *w, struct destination *d, uint32_t id)
 {
-    report_lanes_of(w, d);
+    report_lanes_of(w, d, true);
     if (destination_drop_lane(d, destination_lane(d, id)))
         ipc_send(w->ipc, MSG_LANE_LEFT, &id, sizeof id, -1);
 }
@@ -738,6 +757,21 @@ static void tear_down(struct worker *w)
     curl_global_cleanup();
 }
 
+/* Sockets are watched and not watched with each request: changes of one turn
+ * go to the kernel together. */
+static struct event_base *make_base(void)
+{
+    struct event_config *c = event_config_new();
+    struct event_base *base;
+
+    ASSERT(c);
+    event_config_set_flag(c, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+    base = event_base_new_with_config(c);
+    ASSERT(base);
+    event_config_free(c);
+    return base;
+}
+
 int worker_main(const char *name, uid_t uid, gid_t gid, pid_t parent)
 {
     struct worker w = { 0 };
@@ -752,8 +786,7 @@ int worker_main(const char *name, uid_t uid, gid_t gid, pid_t parent)
         log_error("%s", e.text);
         return WORKER_FAILED;
     }
-    w.base = event_base_new();
-    ASSERT(w.base);
+    w.base = make_base();
     buf_init(&w.out, REPORT_MAX);
     w.secrets = redact_new();
     arena_init(&w.config_arena, CONFIG_ARENA_BYTES);

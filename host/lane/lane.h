@@ -123,6 +123,9 @@ enum lane_take lane_reread(struct lane *l, const struct lane_event *ev,
 
 /* True if the state changed since the last report. */
 bool lane_dirty(const struct lane *l);
+/* When it is to be reported, monotonic: at once, but for a long list of open
+ * events, most of which stand in the next report too. */
+int64_t lane_report_ms(const struct lane *l);
 /* Appends a struct msg_lane_state, its pending list and its outcomes. */
 void lane_report(struct lane *l, struct buf *to);
 

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define STATE_VERSION 1
+#define MILLION       1e6
 
 static const char schema[] =
     "CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
@@ -45,8 +46,8 @@ static const char schema[] =
     " offset INTEGER NOT NULL, due INTEGER NOT NULL, first INTEGER NOT NULL,"
     " attempts INTEGER NOT NULL, status INTEGER NOT NULL,"
     " event_dead INTEGER NOT NULL, error TEXT NOT NULL,"
-    " order1 INTEGER NOT NULL, order2 INTEGER NOT NULL,"
     " since INTEGER NOT NULL DEFAULT 0, event TEXT NOT NULL DEFAULT '',"
+    " order1 INTEGER NOT NULL DEFAULT 0, order2 INTEGER NOT NULL DEFAULT 0,"
     " PRIMARY KEY(lane, seq, subscription)) WITHOUT ROWID;"
     LETTERS_SCHEMA
     REPLAYS_SCHEMA
@@ -76,7 +77,8 @@ static const char schema[] =
     "CREATE TABLE paused("
     " destination TEXT PRIMARY KEY, why TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE pace("
-    " destination TEXT PRIMARY KEY, tokens REAL NOT NULL,"
+    " destination TEXT PRIMARY KEY,"
+    " tokens INTEGER NOT NULL," /* millionths of one */
     " at INTEGER NOT NULL, out INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE dead_range("
     " lane INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
@@ -121,11 +123,12 @@ static const char *const texts[STATEMENTS] = {
                  " WHERE id = ?1",
     [LANE_ALL] = "SELECT " LANE_COLUMNS " ORDER BY l.id",
     [RETRY_PUT] = "INSERT INTO retry(lane, seq, subscription, segment, offset,"
-                  " due, first, attempts, status, event_dead, error, order1,"
-                  " order2) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,"
-                  " ?11, ?12, ?13) ON CONFLICT DO UPDATE SET due = ?6,"
-                  " first = ?7, attempts = ?8, status = ?9, event_dead = ?10,"
-                  " error = ?11, order1 = ?12, order2 = ?13",
+                  " due, first, attempts, status, event_dead, error,"
+                  " order1, order2) VALUES"
+                  "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+                  " ON CONFLICT DO UPDATE SET due = ?6, first = ?7,"
+                  " attempts = ?8, status = ?9, event_dead = ?10, error = ?11,"
+                  " order1 = ?12, order2 = ?13",
     [RETRY_DROP] = "DELETE FROM retry WHERE lane = ?1 AND seq = ?2"
                    " AND subscription = ?3",
     [RETRY_DEAD] = "UPDATE retry SET event_dead = ?3"
@@ -137,6 +140,8 @@ static const char *const texts[STATEMENTS] = {
     [PAUSE_ADD] = "INSERT OR REPLACE INTO paused VALUES(?1, ?2)",
     [PAUSE_DROP] = "DELETE FROM paused WHERE destination = ?1",
     [PAUSE_FIND] = "SELECT why FROM paused WHERE destination = ?1",
+    [PACE_PUT] = "INSERT OR REPLACE INTO pace VALUES(?1, ?2, ?3, ?4)",
+    [PACE_FIND] = "SELECT tokens, at, out FROM pace WHERE destination = ?1",
     [SEGMENT_PUT] = "INSERT OR REPLACE INTO outcome_segment"
                     " VALUES(?1, ?2, ?3, ?4)",
     [SEGMENT_DROP] = "DELETE FROM outcome_segment WHERE n = ?1",
@@ -160,8 +165,6 @@ static const char *const texts[STATEMENTS] = {
                      " AND subscription = ?3 AND letter = 0 AND n <= ?4",
     [BASE_PUT] = "INSERT OR REPLACE INTO outcome_base"
                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
-    [PACE_PUT] = "INSERT OR REPLACE INTO pace VALUES(?1, ?2, ?3, ?4)",
-    [PACE_FIND] = "SELECT tokens, at, out FROM pace WHERE destination = ?1",
 };
 
 struct state {
@@ -621,7 +624,7 @@ int state_retries(struct state *s, uint32_t lane,
         struct msg_retry r = { .key = { lane,
                                         (uint32_t)sqlite3_column_int64(q, 2),
                                         (uint64_t)sqlite3_column_int64(q, 1) } };
-        mf_str error = text_at(q, 10), event = text_at(q, 14);
+        mf_str error = text_at(q, 10), event = text_at(q, 12);
 
         r.at.seq = r.key.seq;
         r.at.segment = (uint64_t)sqlite3_column_int64(q, 3);
@@ -632,9 +635,9 @@ int state_retries(struct state *s, uint32_t lane,
         r.status = (int32_t)sqlite3_column_int64(q, 8);
         r.event_dead = (uint32_t)sqlite3_column_int64(q, 9);
         for (int k = 0; k < ORDER_KEYS; k++)
-            r.order[k] = (uint64_t)sqlite3_column_int64(q, 11 + k);
+            r.order[k] = (uint64_t)sqlite3_column_int64(q, 13 + k);
         r.error_len = (uint32_t)error.len;
-        r.since_ms = sqlite3_column_int64(q, 13);
+        r.since_ms = sqlite3_column_int64(q, 11);
         each(arg, &r, error, event);
     }
     sqlite3_reset(q);
@@ -858,7 +861,7 @@ int state_pace_put(struct state *s, const char *destination,
     sqlite3_stmt *q = use(s, PACE_PUT);
 
     bind_text(s, q, 1, mf_cstr(destination));
-    redo_double(&s->redo, q, 2, p->tokens);
+    bind_int(s, q, 2, (int64_t)(p->tokens * MILLION));
     bind_int(s, q, 3, p->at_ms);
     bind_int(s, q, 4, p->out);
     return state_change(s, q, e);
@@ -873,7 +876,7 @@ bool state_pace(struct state *s, const char *destination,
     bind_text(s, q, 1, mf_cstr(destination));
     found = sqlite3_step(q) == SQLITE_ROW;
     if (found) {
-        p->tokens = sqlite3_column_double(q, 0);
+        p->tokens = (double)sqlite3_column_int64(q, 0) / MILLION;
         p->at_ms = sqlite3_column_int64(q, 1);
         p->out = sqlite3_column_int(q, 2) != 0;
     }

@@ -275,6 +275,19 @@ void lanes_message(struct supervisor *s, const struct generation *from,
                    uint32_t type, mf_str text);
 void lanes_free(struct supervisor *s);
 
+/* ---- pace.c ---- */
+void pace_load(struct supervisor *s, struct sup_destination *d);
+/* It is the worker's from now on. True if that must be durable before it is
+ * sent. */
+bool pace_take(struct supervisor *s, struct sup_destination *d,
+               const struct generation *to);
+void pace_send(struct sup_destination *d, struct generation *to);
+/* MSG_PACE of a worker. */
+void pace_message(struct supervisor *s, const struct generation *from,
+                  mf_str text);
+/* The worker has ended. */
+void pace_release(struct supervisor *s, const struct generation *n);
+
 /* ---- records.c ---- */
 /* After lanes_load(). */
 int records_load(struct supervisor *s, struct err *e);
@@ -317,18 +330,6 @@ mf_str replay_fill(const struct supervisor *s, const struct sup_lane *l,
 /* The lane has a new state. */
 void replay_progress(struct supervisor *s, struct sup_lane *l);
 void replays_free(struct supervisor *s);
-/* ---- pace.c ---- */
-void pace_load(struct supervisor *s, struct sup_destination *d);
-/* It is the worker's from now on. True if that must be durable before it is
- * sent. */
-bool pace_take(struct supervisor *s, struct sup_destination *d,
-               const struct generation *to);
-void pace_send(struct sup_destination *d, struct generation *to);
-/* MSG_PACE of a worker. */
-void pace_message(struct supervisor *s, const struct generation *from,
-                  mf_str text);
-/* The worker has ended. */
-void pace_release(struct supervisor *s, const struct generation *n);
 
 /* ---- tokens.c ---- */
 int tokens_load(struct supervisor *s, struct err *e);
@@ -391,12 +392,12 @@ bool explain_ask(struct supervisor *s, uint64_t id, mf_str question);
 
 /* ---- status.c ---- */
 void status_write(struct supervisor *s, struct buf *to);
-/* Members of an answer that refuses. */
-void status_refuse(struct json_out *w, int status, const char *code,
-                   const char *message);
 /* A destination pauses, or goes on. why: "" if people want it. */
 void destination_set_paused(struct supervisor *s, struct sup_destination *d,
                             bool on, const char *why);
+/* Members of an answer that refuses. */
+void status_refuse(struct json_out *w, int status, const char *code,
+                   const char *message);
 /* One question of the admin process; the answer is JSON with "status". */
 void status_answer(struct supervisor *s, mf_str question, struct buf *to);
 

@@ -238,35 +238,6 @@ static mf_str segment(struct admin *a, mf_str path, unsigned n)
     return (mf_str){ "", 0 };
 }
 
-/* The value of name=... in the query, decoded; "" when it is not there. */
-static mf_str parameter(struct admin *a, struct http_request *r,
-                        const char *name)
-{
-    const char *p = r->query.ptr, *end = p + r->query.len;
-    size_t len = strlen(name);
-    mf_str s = { "", 0 };
-    struct buf b;
-
-    while (p && p < end) {
-        const char *stop = memchr(p, '&', (size_t)(end - p));
-
-        if (!stop)
-            stop = end;
-        if ((size_t)(stop - p) > len && memcmp(p, name, len) == 0 &&
-            p[len] == '=') {
-            buf_init(&b, 4096);
-            if (percent_decode(&b, (mf_str){ p + len + 1,
-                                             (size_t)(stop - p) - len - 1 },
-                               true))
-                s = arena_copy(&a->arena, buf_view(&b));
-            buf_deinit(&b);
-            return s;
-        }
-        p = stop + 1;
-    }
-    return s;
-}
-
 static bool is_method(struct http_request *r, const char *method)
 {
     return mf_eq(r->method, mf_cstr(method));
@@ -335,7 +306,8 @@ static void on_destination(struct admin *a, struct http_request *r)
 /* /v1/events/{messageId}, and ?source=NAME where several may have it. */
 static void on_event(struct admin *a, struct http_request *r)
 {
-    mf_str id = segment(a, r->path, 2), source = parameter(a, r, "source");
+    mf_str id = segment(a, r->path, 2);
+    const char *fault;
     struct json_out w;
     struct buf b;
 
@@ -343,15 +315,17 @@ static void on_event(struct admin *a, struct http_request *r)
         reply_error(a, r, 404, "not_found", "name a messageId");
         return;
     }
-    buf_init(&b, 65536);
+    buf_init(&b, IPC_MESSAGE_MAX - 64);
     json_out_init(&w, &b);
     json_begin_object(&w);
     json_kstr(&w, "verb", MF_STR("event"));
     json_kstr(&w, "message_id", id);
-    if (source.len)
-        json_kstr(&w, "source", source);
+    fault = params_write(&w, r->query);
     json_end_object(&w);
-    ask(a, r, FORM_BODY, buf_view(&b));
+    if (fault)
+        reply_error(a, r, 400, "bad_request", fault);
+    else
+        ask(a, r, FORM_BODY, buf_view(&b));
     buf_deinit(&b);
 }
 

@@ -166,6 +166,8 @@ static const struct member oauth2_table[] = {
     VALUE("subject"),
     VALUE("private_key"),
     VALUE("key_id"),
+    VALUE("username"),
+    VALUE("password"),
 };
 static const struct member aws_table[] = {
     SCHEME,          MUST("accessKeyId"), MUST("secretAccessKey"),

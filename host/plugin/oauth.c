@@ -47,13 +47,16 @@ bool oauth_needed(struct instance *i)
 {
     mf_val none = { "{}", 2, MF_OBJECT };
     struct arena a;
+    mf_val auth;
     bool given;
 
     if (strcmp(i->plugin->manifest->auth_scheme, "oauth2") != 0 ||
         !i->special_there[SPECIAL_REFRESH])
         return false;
     arena_init(&a, CALL_INPUT_BYTES);
-    given = member(evaluated(i, none, &a), "access_token", &a).len != 0;
+    auth = evaluated(i, none, &a);
+    given = member(auth, "access_token", &a).len != 0 ||
+            member(auth, "username", &a).len != 0;
     arena_deinit(&a);
     return !given;
 }

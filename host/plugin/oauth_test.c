@@ -434,6 +434,25 @@ static void test_given(void **state)
     end(&unused);
 }
 
+/* Nothing is fetched for a user's name and password; the request has them. */
+static void test_user(void **state)
+{
+    static const char user_grant[] =
+        "\"grant\":\"client_credentials\",\"client_id\":\"me\","
+        "\"username\":{\"@path\":\"$.settings.token\"},"
+        "\"password\":{\"@path\":\"$.settings.secret\"}";
+    void *unused = NULL;
+
+    (void)state;
+    open_instance(user_grant,
+                  "{\"url\":\"" URL "\",\"token\":\"u\",\"secret\":\"p\"}",
+                  NULL);
+    assert_false(oauth_needed(instance));
+    end(&unused);
+    begin(user_grant, "{\"url\":\"" URL "\",\"token\":\"\"}", NULL);
+    end(&unused);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_teardown(f, end)
@@ -443,7 +462,7 @@ int main(void)
         T(test_jwt), T(test_service_account), T(test_bad_key),
         T(test_wrong_host), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_times), cmocka_unit_test(test_origin),
-        cmocka_unit_test(test_given),
+        cmocka_unit_test(test_given), cmocka_unit_test(test_user),
     };
 
     return cmocka_run_group_tests(tests, make_key, drop_key);

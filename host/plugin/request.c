@@ -210,6 +210,14 @@ static void add_bearer(struct request *r)
                     arena_printf(a, "Bearer %.*s", (int)token.len, token.ptr));
 }
 
+/* Name and password instead of a token: what oauth2 may have besides. */
+static bool has_user(struct call *c)
+{
+    mf_val user = json_get(c->standard.auth, MF_STR("username"));
+
+    return json_text(user, &c->in).len != 0;
+}
+
 static void add_standard(struct request *r)
 {
     const struct manifest *m = r->call->instance->plugin->manifest;
@@ -222,7 +230,7 @@ static void add_standard(struct request *r)
         if (v.type != MF_NULL)
             add_missing(r, json_unescape(key, &r->call->in),
                         js_string(v, &r->call->in));
-    if (strcmp(m->auth_scheme, "basic") == 0)
+    if (strcmp(m->auth_scheme, "basic") == 0 || has_user(r->call))
         add_basic(r, r->call->standard.auth);
     else if (strncmp(m->auth_scheme, "oauth2", 6) == 0)
         add_bearer(r);

@@ -78,11 +78,11 @@ static bool may_strike_out(struct supervisor *s, struct sup_destination *d)
     d->delivered_at_out = delivered;
     if (d->outs == STRIKES_RUN) {
         d->held = true;
-        snprintf(d->last_error, sizeof d->last_error,
+        snprintf(d->held_why, sizeof d->held_why,
                  "held: its plugin died over %u events in a row and delivered "
                  "none between; replace the plugin, or resume it for another "
                  "%u", STRIKES_RUN, STRIKES_RUN);
-        log_error("destination %s is %s", d->name, d->last_error);
+        log_error("destination %s is %s", d->name, d->held_why);
         return false;
     }
     d->outs++;

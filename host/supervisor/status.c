@@ -113,7 +113,9 @@ static void write_destination(struct supervisor *s, struct json_out *w,
                               const struct sup_destination *d)
 {
     struct version *v = version_find(s, d->plugin);
-    const char *error = d->problem ? d->problem : d->last_error;
+    const char *error = d->problem ? d->problem
+                        : d->held  ? d->held_why
+                                   : d->last_error;
     struct counters sum = { 0 };
     bool exact = true, near = false;
     uint64_t backlog = 0;

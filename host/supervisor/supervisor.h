@@ -94,6 +94,7 @@ struct sup_destination {
     char *sources;    /* names, one a line, of its connections */
     bool isolate, paused;
     bool held;        /* after a run of events that its plugin died over */
+    char held_why[160];
     unsigned outs;    /* dead letters of that kind without a delivery */
     uint64_t delivered_at_out; /* when the last of them was made */
     enum destination_condition condition;

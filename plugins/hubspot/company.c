@@ -99,7 +99,7 @@ static int32_t make_key(mf_call *c, struct company *k, uint32_t step)
 
 static int made(const mf_response *a)
 {
-    return hs_ok(a) || mf_status(a) == 409; /* another event was faster */
+    return kit_ok(a) || mf_status(a) == 409; /* another event was faster */
 }
 
 /* ---- after the company is written ---- */
@@ -126,7 +126,7 @@ static int32_t associate(mf_call *c, struct company *k, const mf_request *r,
     if (mf_status(a) == 404) /* its own event may still be on its way */
         return kit_settle(c, r, MF_RETRY,
                           MF_STR("no contact has this contactEmail yet"));
-    if (!hs_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     hs_send(c, "PUT",
             hs_objects(c, MF_STR("companies"),
@@ -159,7 +159,7 @@ static int32_t by_key(mf_call *c, struct company *k, const mf_request *r,
 
     if (hs_unknown_property(c, a, MF_STR(KEY)))
         return make_key(c, k, MAKE_KEY_LATER);
-    if (hs_ok(a)) {
+    if (kit_ok(a)) {
         k->id = mf_text(c, mf_get(c, mf_answer_json(a), "id"));
         return find_contact(c, k);
     }
@@ -177,7 +177,7 @@ static int32_t searched(mf_call *c, struct company *k, const mf_request *r,
 {
     int64_t total = hs_found(c, a, &k->id);
 
-    if (!hs_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     if (total > 1)
         return kit_settle(c, r, MF_INVALID,
@@ -193,7 +193,7 @@ static int32_t written(mf_call *c, struct company *k, const mf_response *a)
 {
     if (!k->key_made && hs_unknown_property(c, a, MF_STR(KEY)))
         return make_key(c, k, MAKE_KEY);
-    if (!hs_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     if (!k->id.len)
         k->id = mf_text(c, mf_get(c, mf_answer_json(a), "id"));

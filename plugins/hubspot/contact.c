@@ -67,7 +67,7 @@ static int32_t updated(mf_call *c, const struct contact *k,
                            k->properties, KIT_ABSENT);
         return MF_CONTINUE;
     }
-    if (!hs_ok(a) || !k->stage.len || mf_eq(stage, k->stage))
+    if (!kit_ok(a) || !k->stage.len || mf_eq(stage, k->stage))
         return MF_OK;
     update(c, k, mf_parse(c, MF_STR("{\"lifecyclestage\":\"\"}")),
            CONTACT_RESET);
@@ -90,7 +90,7 @@ int32_t hs_contact_judge(const void *self, mf_call *c, const mf_request *r,
                                    : MF_OK;
     case CONTACT_RESET:
         k = state;
-        if (!hs_ok(a))
+        if (!kit_ok(a))
             return MF_OK;
         update(c, k, k->properties, CONTACT_AGAIN);
         return MF_CONTINUE;

@@ -210,7 +210,7 @@ static int32_t read_answer(mf_call *c, struct batch *b, const mf_response *a)
     mf_iter it = { { 0 } };
     mf_val one;
 
-    if (!hs_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     if (why.len)
         return mf_fail(c, MF_INVALID, why);
@@ -269,9 +269,9 @@ int32_t hs_contacts_judge(mf_call *c, const mf_request *r,
     }
     if (step == CONTACTS_CREATE && mf_status(a) == 409)
         return kit_settle(c, r, MF_RETRY, hs_message(c, a));
-    if (step == CONTACTS_UPDATE && hs_ok(a))
+    if (step == CONTACTS_UPDATE && kit_ok(a))
         reset_stages(c, p, a);
-    if (step == CONTACTS_RESET && hs_ok(a))
+    if (step == CONTACTS_RESET && kit_ok(a))
         send_part(c, p, CONTACTS_AGAIN);
-    return hs_ok(a) && step == CONTACTS_CREATE ? MF_DELIVERED : MF_OK;
+    return kit_ok(a) && step == CONTACTS_CREATE ? MF_DELIVERED : MF_OK;
 }

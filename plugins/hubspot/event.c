@@ -252,7 +252,7 @@ static int32_t asked(mf_call *c, struct event *k, const mf_request *r,
         define(c, k);
         return MF_CONTINUE;
     }
-    if (!hs_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     k->full_name = mf_text(c, mf_get(c, mf_answer_json(a),
                                      "fullyQualifiedName"));
@@ -281,7 +281,7 @@ int32_t hs_event_judge(const void *self, mf_call *c, const mf_request *r,
     case ASK:
         return asked(c, k, r, a);
     case DEFINE:
-        if (!hs_ok(a)) /* 409: another event made it meanwhile */
+        if (!kit_ok(a)) /* 409: another event made it meanwhile */
             return mf_status(a) == 409 ? kit_settle(c, r, MF_RETRY,
                                                     hs_message(c, a))
                                        : MF_OK;
@@ -289,7 +289,7 @@ int32_t hs_event_judge(const void *self, mf_call *c, const mf_request *r,
                                          "fullyQualifiedName"));
         return send(c, k);
     case EXTEND:
-        if (!hs_ok(a) && mf_status(a) != 409)
+        if (!kit_ok(a) && mf_status(a) != 409)
             return MF_OK;
         return --k->pending ? MF_CONTINUE : send(c, k);
     default:

@@ -43,8 +43,6 @@ void hs_association(mf_call *c, mf_writer *w, const char *key, mf_str label,
 
 /* ---- what answers mean ---- */
 
-int hs_ok(const mf_response *a); /* 2xx */
-
 /* Refused for good for what was in it, so that a smaller part may pass. */
 int hs_bad_input(const mf_response *a);
 

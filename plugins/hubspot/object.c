@@ -508,7 +508,7 @@ int32_t hs_object_judge(const void *self, mf_call *c, const mf_request *r,
 
     (void)self;
     k->pending--;
-    if (hs_ok(a) || is_bearable(c, step, a))
+    if (kit_ok(a) || is_bearable(c, step, a))
         take(c, k, step, state, a);
     else if (step == WRITE && hs_bad_input(a) && k->record_count > 1)
         return halve(c, k);

@@ -145,7 +145,7 @@ int32_t hs_record_judge(const void *self, mf_call *c, const mf_request *r,
 
     (void)self;
     k = state;
-    if (!hs_ok(a))
+    if (!kit_ok(a))
         return MF_OK;
     switch (step) {
     case SEARCH:

@@ -98,11 +98,6 @@ void hs_association(mf_call *c, mf_writer *w, const char *key, mf_str label,
     mf_w_end(w);
 }
 
-int hs_ok(const mf_response *a)
-{
-    return mf_status(a) / 100 == 2;
-}
-
 int hs_bad_input(const mf_response *a)
 {
     switch (mf_status(a)) {

@@ -412,7 +412,7 @@ static int32_t judge(const void *self, mf_call *c, const mf_request *r,
     step = mf_step(r, &state);
     if (step >= STEP_OPEN)
         return bulk_judge(c, r, a);
-    if (mf_status(a) / 100 == 2)
+    if (kit_ok(a))
         return step == STEP_FIND ? found(self, c, r, state, mf_answer_json(a))
                                  : MF_OK;
     if (step == STEP_DELETE && is_gone(c, a))

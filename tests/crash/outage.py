@@ -85,7 +85,7 @@ def drain(c, host, down, args):
 
 def more(p):
     p.add_argument('--minutes', type=float, default=105)
-    p.add_argument('--speed', type=int, default=4)
+    p.add_argument('--speed', type=int, default=2)
     p.add_argument('--rate', type=int, default=1000)
     p.add_argument('--drain', type=int, default=2500, help='declared rate')
     p.add_argument('--window', type=float, default=30,

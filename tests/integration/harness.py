@@ -242,8 +242,8 @@ class Receiver:
 class Api(Receiver):
     """A vendor's API on loopback. Derived classes have
     reply(method, path, headers, data), which gives a status and JSON data, and
-    may give headers as a third; data is the body's JSON, or a form as a dict,
-    or None."""
+    may give headers as a third, or is a coroutine that does; data is the
+    body's JSON, or a form as a dict, or None."""
 
     async def start(self, net):
         return await net.loop.create_server(lambda: ApiProtocol(self),
@@ -260,8 +260,16 @@ class ApiProtocol(ReceiverProtocol):
             data = json.loads(body)
         except ValueError:
             data = dict(urllib.parse.parse_qsl(body.decode())) or None
-        status, answer, *more = self.receiver.reply(method, path, headers,
-                                                    data)
+        reply = self.receiver.reply(method, path, headers, data)
+        if asyncio.iscoroutine(reply):
+            asyncio.ensure_future(self.send_later(reply))
+        else:
+            self.send(*reply)
+
+    async def send_later(self, reply):
+        self.send(*await reply)
+
+    def send(self, status, answer, *more):
         text = json.dumps(answer).encode()
         fields = dict(more[0] if more else {},
                       **{'Content-Type': 'application/json',

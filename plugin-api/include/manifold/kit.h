@@ -102,6 +102,11 @@ static inline int kit_has(mf_str s, mf_str what)
     return kit_find(s, what) < s.len;
 }
 
+static inline int kit_ok(const mf_response *a) /* 2xx */
+{
+    return mf_status(a) / 100 == 2;
+}
+
 /* In judge: gives all events of the request that result, and returns it. */
 static inline int32_t kit_settle(mf_call *c, const mf_request *r,
                                  int32_t status, mf_str why)

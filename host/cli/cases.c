@@ -344,6 +344,12 @@ static bool reauthorised(struct play *p, int32_t status)
     return true;
 }
 
+static void add_event(struct play *p, struct call *c, mf_val event,
+                      mf_val payload)
+{
+    call_source(c, call_add(c, event, payload), get_text(p, "source"));
+}
+
 static struct outcome send_one(struct play *p, unsigned sub, mf_val event,
                                mf_val payload)
 {
@@ -359,7 +365,7 @@ static struct outcome send_one(struct play *p, unsigned sub, mf_val event,
     for (unsigned attempt = 0; attempt < 2; attempt++) {
         c = call_new(p->instance, sub);
         call_batch(c, false);
-        call_add(c, event, payload);
+        add_event(p, c, event, payload);
         drive(p, c);
         o = outcome_of(p, c, 0);
         call_free(c);
@@ -438,7 +444,7 @@ static void send_batch(struct play *p, unsigned sub, mf_val *events,
         c = call_new(p->instance, sub);
         call_batch(c, true);
         for (size_t k = 0; k < n; k++)
-            call_add(c, events[k], payloads[k]);
+            add_event(p, c, events[k], payloads[k]);
         drive(p, c);
         for (uint32_t k = 0; k < n; k++)
             if (call_result(c, k)->status == 401)

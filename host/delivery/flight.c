@@ -218,7 +218,8 @@ static void board(struct flight *f, const struct part *p, mf_val event,
         f->parts = xrealloc(f->parts, f->cap * sizeof *f->parts);
     }
     f->parts[f->count++] = *p;
-    call_add(f->call, event, payload);
+    call_source(f->call, call_add(f->call, event, payload),
+                lane_source(p->ev->lane));
 }
 
 /* ---- batches ---- */

@@ -467,6 +467,9 @@ static void on_lane(struct worker *w, mf_str text)
     p += m.pending_count * sizeof *pending;
     l = lane_new(w->cache, w->head, &m, pending);
     free(pending);
+    lane_set_source(l, (mf_str){ text.ptr + text.len - m.destination_len -
+                                     m.source_len,
+                                 m.source_len });
     destination_add_lane(d, l);
     destination_pause(d, m.paused);
     for (uint32_t i = 0; i < m.retry_count; i++) {

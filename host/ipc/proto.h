@@ -92,8 +92,9 @@ struct msg_lane {
     uint32_t pending_count, retry_count;
     uint32_t destination_len; /* bytes of its name, last of all */
     uint32_t paused;
+    uint32_t source_len, reserved; /* bytes of the source's name */
     /* struct journal_pos pending[]; then retry_count times struct msg_retry
-     * with its text behind it; then the name. */
+     * with its text behind it; then the names: source, destination. */
 };
 
 struct msg_lane_state {

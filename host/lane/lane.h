@@ -56,6 +56,9 @@ struct lane *lane_new(struct journal_cache *cache,
                       const struct journal_pos *pending);
 void lane_free(struct lane *l); /* and its events */
 uint32_t lane_id(const struct lane *l);
+/* The name of the source whose events it has; copied. "" until it is set. */
+void lane_set_source(struct lane *l, mf_str name);
+mf_str lane_source(const struct lane *l);
 /* Anything durable that it has not read, or a listed event to read again? */
 bool lane_has_more(const struct lane *l);
 /* The same, and room for it: lane_take() would give something. */

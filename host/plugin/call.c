@@ -210,6 +210,12 @@ uint32_t call_add(struct call *c, mf_val event, mf_val payload)
     return c->event_count++;
 }
 
+void call_source(struct call *c, uint32_t index, mf_str name)
+{
+    ASSERT(index < c->event_count);
+    c->events[index]->source = arena_copy(&c->in, name);
+}
+
 uint32_t call_count(const struct call *c)
 {
     return c->event_count;

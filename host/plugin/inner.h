@@ -104,6 +104,7 @@ struct call_event {
     mf_event pub;
     struct call *call;
     mf_val event, payload;
+    mf_str source;        /* its name, { NULL, 0 } if nobody said */
     const mf_val *fields; /* NULL until one is asked for */
     struct call_result result;
     bool settled;

@@ -165,6 +165,8 @@ struct call *call_special(struct instance *i, const char *slug, mf_val event);
 void call_free(struct call *c);
 /* Both are copied into the call's arena. Returns the event's index. */
 uint32_t call_add(struct call *c, mf_val event, mf_val payload);
+/* The name of the source that an event came from; copied. */
+void call_source(struct call *c, uint32_t index, mf_str name);
 uint32_t call_count(const struct call *c);
 size_t call_bytes(const struct call *c); /* payload bytes so far */
 /* Performs; afterwards call_next() gives requests, or call_done() is true. */

@@ -185,6 +185,8 @@ struct mf_host {
     mf_str (*decode)(mf_call *, uint32_t how, mf_str text);
     mf_str (*smart_hash)(mf_call *, uint32_t algorithm, uint32_t how,
                          mf_str text);
+
+    mf_str (*source)(const mf_event *);
     /* 1.0 ends here */
 };
 
@@ -271,6 +273,13 @@ static inline mf_val mf_payload(const mf_event *e)
 static inline mf_val mf_field(const mf_event *e, uint32_t path)
 {
     return e->h->field(e, path);
+}
+
+/* The name of the source that it came from, as configured; "" if nobody said.
+ * A batch may have events of several. */
+static inline mf_str mf_source(const mf_event *e)
+{
+    return e->h->source(e);
 }
 
 /* 1 joins the audience, 0 leaves it, -1 the event does not say. */

@@ -169,6 +169,29 @@ static void send_queued(struct flight *f)
     }
 }
 
+static void on_waited(void *arg, uint32_t id, const struct call_answer *a,
+                      const char *why, int64_t took_ns)
+{
+    struct flight *f = arg;
+
+    (void)id;
+    (void)took_ns; /* within that of the whole */
+    count_class(f->d, a);
+    keep_answer(f, a, why);
+    call_waited(f->call, a);
+}
+
+/* A native plugin waits for this one. */
+static void send_waiting(void *arg, struct call *c,
+                         const struct call_request *r)
+{
+    struct flight *f = arg;
+
+    (void)c;
+    f->last = r;
+    transport_wait(f->d->transport, r, &f->d->transport_options, on_waited, f);
+}
+
 /* Off it goes: the plugin performs, its requests are sent. */
 static void launch(struct flight *f)
 {
@@ -190,6 +213,7 @@ static void launch(struct flight *f)
     if (native) {
         int64_t began = clock_mono_ns();
 
+        call_on_wait(f->call, send_waiting, f);
         call_deliver(f->call, now + d->transport_options.timeout_ms);
         d->delivery_ns += (uint64_t)(clock_mono_ns() - began);
         d->deliveries++;

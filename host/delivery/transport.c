@@ -584,9 +584,10 @@ static void hold(struct exchange *x, int64_t ms)
     event_add(x->wait, &tv);
 }
 
-void transport_send(struct transport *t, const struct call_request *r,
-                    const struct transport_options *o, transport_fn *done,
-                    void *arg)
+static struct exchange *prepare(struct transport *t,
+                                const struct call_request *r,
+                                const struct transport_options *o,
+                                transport_fn *done, void *arg)
 {
     struct exchange *x = take(t);
     char *url = xstrndup(r->url.ptr, r->url.len);
@@ -603,10 +604,29 @@ void transport_send(struct transport *t, const struct call_request *r,
     else
         curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, r->method);
     set_headers(x, r);
+    return x;
+}
+
+void transport_send(struct transport *t, const struct call_request *r,
+                    const struct transport_options *o, transport_fn *done,
+                    void *arg)
+{
+    struct exchange *x = prepare(t, r, o, done, arg);
+
     if (r->delay_ms > 0 && !t->hurried)
         hold(x, r->delay_ms);
     else
         begin(x);
+}
+
+void transport_wait(struct transport *t, const struct call_request *r,
+                    const struct transport_options *o, transport_fn *done,
+                    void *arg)
+{
+    struct exchange *x = prepare(t, r, o, done, arg);
+
+    x->began_ns = clock_mono_ns();
+    finish(x, curl_easy_perform(x->easy));
 }
 
 void transport_hurry(struct transport *t)

@@ -40,6 +40,11 @@ void transport_free(struct transport *t); /* drops what is in flight */
 void transport_send(struct transport *t, const struct call_request *r,
                     const struct transport_options *o, transport_fn *done,
                     void *arg);
+/* The same, but it is over when this returns. For native plugins, which block
+ * their worker anyway; what is under way besides waits as well. */
+void transport_wait(struct transport *t, const struct call_request *r,
+                    const struct transport_options *o, transport_fn *done,
+                    void *arg);
 unsigned transport_in_flight(const struct transport *t);
 /* Requests that wait for their time go at once, and later ones do not wait. */
 void transport_hurry(struct transport *t);

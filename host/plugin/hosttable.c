@@ -535,4 +535,5 @@ const mf_host host_table = {
     .decode = h_decode,
     .smart_hash = h_smart_hash,
     .source = h_source,
+    .exchange = h_exchange,
 };

@@ -204,6 +204,10 @@ struct call {
     bool batch, may_jump, overflowed;
     jmp_buf jump;
 
+    call_wait_fn *wait; /* NULL: nobody sends while a plugin waits */
+    void *wait_arg;
+    const struct answer *waited; /* what it has brought */
+
     mf_val token;      /* of refreshAccessToken */
     bool whole_failed; /* the call as such failed, not single events */
     const char *fault; /* the plugin broke the contract: how */
@@ -242,6 +246,8 @@ mf_str h_encode(mf_call *pub, uint32_t how, mf_str data);
 mf_str h_decode(mf_call *pub, uint32_t how, mf_str text);
 mf_str h_smart_hash(mf_call *pub, uint32_t algorithm, uint32_t how,
                     mf_str text);
+
+const mf_response *h_exchange(mf_request *pub);
 
 /* Before and after memory is taken for the plugin: too much ends its call. */
 void call_room(struct call *c, size_t size);

@@ -190,6 +190,12 @@ mf_val call_token(const struct call *c);
 bool call_failed(const struct call *c);
 /* NULL, or in which way the plugin broke its contract (tools tell it). */
 const char *call_fault(const struct call *c);
+/* Who sends what a native plugin waits for in deliver(): it hands the answer
+ * to call_waited() before it returns. */
+typedef void call_wait_fn(void *arg, struct call *c,
+                          const struct call_request *r);
+void call_on_wait(struct call *c, call_wait_fn *fn, void *arg);
+void call_waited(struct call *c, const struct call_answer *a);
 /* Native plugins: runs deliver() to its end; then call_done() holds. */
 void call_deliver(struct call *c, int64_t deadline_ms);
 

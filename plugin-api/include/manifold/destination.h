@@ -187,6 +187,7 @@ struct mf_host {
                          mf_str text);
 
     mf_str (*source)(const mf_event *);
+    const mf_response *(*exchange)(mf_request *);
     /* 1.0 ends here */
 };
 
@@ -514,6 +515,16 @@ static inline void mf_tag(mf_request *r, uint32_t step, void *state)
 static inline uint32_t mf_step(const mf_request *r, void **state)
 {
     return r->h->step(r, state);
+}
+
+/* [block] Native plugins, in deliver: sends the request now and waits for its
+ * answer, as long as the destination's timeout or MF_OPT_TIMEOUT_MS allows.
+ * The host adds and refuses what it does for others: auth and signatures,
+ * headers, `hosts`, private addresses. What is not sent so is not sent at
+ * all. */
+static inline const mf_response *mf_exchange(mf_request *r)
+{
+    return r->h->exchange(r);
 }
 
 /* ---- answers ---- */

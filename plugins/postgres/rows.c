@@ -89,7 +89,7 @@ static void add_val(struct maker *m, struct leaves *to, const char *name,
 {
     struct value value;
 
-    if (value_of(m->call, v, &value))
+    if (value_read(m->call, v, &value))
         add(m, to, name, &value);
 }
 
@@ -160,7 +160,7 @@ static void add_time(struct maker *m, const char *name, mf_val v)
 {
     struct value value;
 
-    if (value_of(m->call, v, &value) && value.type == TYPE_TIME)
+    if (value_read(m->call, v, &value) && value.type == TYPE_TIME)
         add(m, &m->own, name, &value);
 }
 
@@ -243,11 +243,12 @@ static void put_state(struct maker *m, const char *name, mf_val id)
 
 static const char *track(struct maker *m)
 {
-    mf_str text = mf_text(m->call, member(m, "event"));
+    mf_val event = member(m, "event");
+    mf_str text = mf_text(m->call, event);
     char name[NAME_BYTES];
     struct value value;
 
-    if (!text.len)
+    if (!text.len || event.type > MF_STRING)
         return "a track without the name of its event";
     name_of(m->dialect, text, name);
     name_free(m->dialect, tables_taken, COUNT(tables_taken), name);

@@ -223,7 +223,7 @@ static enum type type_of_number(mf_str raw)
 
 /* ---- values ---- */
 
-bool value_of(mf_call *c, mf_val v, struct value *to)
+bool value_read(mf_call *c, mf_val v, struct value *to)
 {
     to->raw = to->text = kit_raw(v);
     switch (v.type) {

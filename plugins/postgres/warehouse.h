@@ -59,7 +59,7 @@ struct out { /* text that grows */
 struct dialect;
 
 /* False for what is no value: null, absent, and an empty object. */
-bool value_of(mf_call *c, mf_val v, struct value *to);
+bool value_read(mf_call *c, mf_val v, struct value *to);
 /* How well a column of that type holds it. */
 enum fit value_fit(enum type column, const struct value *v);
 /* Appends it as a field of COPY's text format; limit: the most that a column

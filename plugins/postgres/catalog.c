@@ -2,8 +2,8 @@
  *
  * catalog.c - what the database has, and making it have what is missing.
  *
- * Each statement that makes something stands for itself and may find its work
- * done: one that fails half-way leaves a table with some of its new columns,
+ * What is missing is made in one transaction, or if that fails one by one; each
+ * statement may find its work done. What fails half-way leaves some of it,
  * which the next look finds. Nothing is ever changed or dropped. */
 #include "warehouse.h"
 
@@ -225,11 +225,7 @@ static int make_table(struct warehouse *w, struct table *table)
         before = ", ";
     }
     out_text(&w->sql, w->dialect->table_end);
-    if (db_exec(&w->db, w->sql.data) != 0)
-        return -1;
-    table->known = true;
-    table->unique = w->dialect->keys;
-    return 0;
+    return db_exec(&w->db, w->sql.data);
 }
 
 static int add_columns(struct warehouse *w, struct table *table)
@@ -256,27 +252,74 @@ static int add_columns(struct warehouse *w, struct table *table)
     return open ? db_exec(&w->db, w->sql.data) : 0;
 }
 
+static bool is_whole(const struct warehouse *w, const struct table *table)
+{
+    for (uint32_t i = 0; i < table->column_count; i++)
+        if (is_missing(w, table->columns[i]))
+            return false;
+    return table->known;
+}
+
 static int grow(struct warehouse *w, struct table *table)
 {
-    if (table->known ? add_columns(w, table) != 0 : make_table(w, table) != 0)
-        return -1;
+    return table->known ? add_columns(w, table) : make_table(w, table);
+}
+
+static void grown(struct warehouse *w, struct table *table)
+{
     for (uint32_t i = 0; i < table->column_count; i++)
         if (is_missing(w, table->columns[i]))
             table->columns[i]->known = true;
+    table->unique = table->known ? table->unique : w->dialect->keys;
+    table->known = true;
+}
+
+/* All in one transaction, which is one wait for the server's disk. 1: one of
+ * them failed, and none was made. */
+static int grow_all(struct warehouse *w, struct table **list, uint32_t n)
+{
+    if (db_exec(&w->db, "BEGIN") != 0)
+        return -1;
+    for (uint32_t i = 0; i < n; i++) {
+        if (grow(w, list[i]) == 0)
+            continue;
+        index_clear(&w->schemas);
+        return !db_server_fault(&w->db) && db_exec(&w->db, "ROLLBACK") == 0
+                   ? 1
+                   : -1;
+    }
+    if (db_exec(&w->db, "COMMIT") != 0)
+        return -1;
+    for (uint32_t i = 0; i < n; i++)
+        grown(w, list[i]);
+    return 0;
+}
+
+/* One by one: who cannot grow keeps no other from it. */
+static int grow_each(struct warehouse *w, struct table **list, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (grow(w, list[i]) == 0) {
+            grown(w, list[i]);
+            continue;
+        }
+        if (db_server_fault(&w->db))
+            return -1;
+        list[i]->failed = true;
+        snprintf(list[i]->error, sizeof list[i]->error, "%s", w->db.error);
+    }
     return 0;
 }
 
 int catalog_grow(struct warehouse *w)
 {
-    for (uint32_t i = 0; i < w->tables.count; i++) {
-        struct table *table = w->tables.list[i];
+    uint32_t count, n = 0;
+    struct table **list = tables_sorted(&w->tables, &count);
+    int rc;
 
-        if (!table_in_batch(&w->tables, table) || grow(w, table) == 0)
-            continue;
-        if (db_server_fault(&w->db))
-            return -1;
-        table->failed = true;
-        snprintf(table->error, sizeof table->error, "%s", w->db.error);
-    }
-    return 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (!is_whole(w, list[i]))
+            list[n++] = list[i];
+    rc = n ? grow_all(w, list, n) : 0;
+    return rc > 0 ? grow_each(w, list, n) : rc;
 }

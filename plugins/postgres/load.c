@@ -10,7 +10,6 @@
 #include "warehouse.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 /* ---- what of a value did not fit ---- */
 
@@ -255,18 +254,20 @@ static int load_table(struct warehouse *w, mf_call *c, struct table *table)
     return w->dialect->keep_stage ? 0 : stage_drop(w, table);
 }
 
-static int by_key(const void *a, const void *b)
-{
-    const struct table *const *x = a, *const *y = b;
-
-    return strcmp((*x)->key, (*y)->key);
-}
-
 static void mark_failed(struct warehouse *w, struct table *table)
 {
     table->failed = true;
     table->data_fault = db_data_fault(&w->db);
     snprintf(table->error, sizeof table->error, "%s", w->db.error);
+}
+
+/* A transaction that fails takes the staging tables that it made with it, and
+ * brings back those it dropped: none of their names is used again. */
+static int roll_back(struct warehouse *w)
+{
+    for (uint32_t i = 0; i < w->tables.count; i++)
+        w->tables.list[i]->stage = 0;
+    return db_exec(&w->db, "ROLLBACK");
 }
 
 /* 1: one more table has failed, and the transaction with it. */
@@ -276,45 +277,25 @@ static int transaction(struct warehouse *w, mf_call *c, struct table **list,
     if (db_exec(&w->db, "BEGIN") != 0)
         return -1;
     for (uint32_t i = 0; i < n; i++) {
-        if (list[i]->failed)
-            continue;
-        if ((w->dialect->keep_stage || stage_make(w, list[i]) == 0) &&
-            load_table(w, c, list[i]) == 0)
+        if (list[i]->failed || (stage_make(w, list[i]) == 0 &&
+                                load_table(w, c, list[i]) == 0))
             continue;
         if (db_server_fault(&w->db))
             return -1;
         mark_failed(w, list[i]);
-        return db_exec(&w->db, "ROLLBACK") == 0 ? 1 : -1;
+        return roll_back(w) == 0 ? 1 : -1;
     }
     return db_exec(&w->db, "COMMIT");
 }
 
 int load_batch(struct warehouse *w, mf_call *c)
 {
-    struct table **list = pool_alloc(&w->tables.pool,
-                                     w->tables.count * sizeof *list);
-    uint32_t n = 0;
+    uint32_t n;
+    struct table **list = tables_sorted(&w->tables, &n);
     int rc;
 
-    for (uint32_t i = 0; i < w->tables.count; i++) {
-        struct table *table = w->tables.list[i];
-
-        if (!table_in_batch(&w->tables, table) || table->failed)
-            continue;
-        if (w->dialect->keep_stage && stage_make(w, table) != 0) {
-            if (db_server_fault(&w->db))
-                return -1;
-            mark_failed(w, table);
-            continue;
-        }
-        list[n++] = table;
-    }
-    qsort(list, n, sizeof *list, by_key);
-    do {
-        /* A transaction that fails takes its staging tables with it. */
-        for (uint32_t i = 0; i < n && !w->dialect->keep_stage; i++)
-            list[i]->stage = 0;
+    do
         rc = transaction(w, c, list, n);
-    } while (rc > 0);
+    while (rc > 0);
     return rc;
 }

@@ -199,6 +199,25 @@ bool table_in_batch(const struct tables *t, const struct table *table)
     return table->batch == t->batch && table->row_count;
 }
 
+static int by_key(const void *a, const void *b)
+{
+    const struct table *const *x = a, *const *y = b;
+
+    return strcmp((*x)->key, (*y)->key);
+}
+
+struct table **tables_sorted(struct tables *t, uint32_t *n)
+{
+    struct table **list = pool_alloc(&t->pool, (t->count + 1) * sizeof *list);
+
+    *n = 0;
+    for (uint32_t i = 0; i < t->count; i++)
+        if (table_in_batch(t, t->list[i]))
+            list[(*n)++] = t->list[i];
+    qsort(list, *n, sizeof *list, by_key);
+    return list;
+}
+
 struct column *table_column(struct table *table, const char *name)
 {
     bool fresh;

@@ -16,6 +16,8 @@
 
 #define IDLE_MS   60000 /* then the connection is given back */
 #define SPARE_MS  200   /* before the deadline, nothing is begun in it */
+#define SLICE_MIN 10    /* events of one transaction, at the deadline's call */
+#define SLICE_MAX 10000
 
 enum { DATA };
 static const char *const paths[] = { "data" };
@@ -60,6 +62,7 @@ static void *create(mf_call *c)
     mf_str schema = kit_setting_text(c, "schema");
 
     w->dialect = &warehouse_dialect;
+    w->slice = SLICE_MAX;
     w->text_limit = (uint32_t)mf_integer(c, kit_setting(c, "stringLength"),
                                          512);
     if (schema.len)
@@ -235,18 +238,36 @@ static void deliver_part(struct warehouse *w, mf_call *c,
                      &(struct part){ suspects + half, n - half, true });
 }
 
+/* A server that is too slow for a transaction gets smaller ones, until it is
+ * through with them in good time: the same batch would be too much for it
+ * again. */
+static void learn_slice(struct warehouse *w, int64_t whole)
+{
+    int64_t left = db_left(&w->db);
+
+    if (left < whole / 4)
+        w->slice = w->slice / 2 > SLICE_MIN ? w->slice / 2 : SLICE_MIN;
+    else if (left > whole / 4 * 3)
+        w->slice = w->slice * 2 < SLICE_MAX ? w->slice * 2 : SLICE_MAX;
+}
+
 static int32_t deliver(void *self, mf_call *c, const mf_event *const *events,
                        uint32_t n)
 {
     struct warehouse *w = self;
-    uint32_t *list = mf_alloc(c, n * sizeof *list);
+    uint32_t *list = mf_alloc(c, n * sizeof *list), count;
 
     for (uint32_t i = 0; i < n; i++)
         list[i] = i;
     w->db.deadline = mf_deadline(c);
     w->db.error[0] = '\0';
     w->used = mf_now(c);
-    deliver_part(w, c, events, &(struct part){ list, n, !w->db.conn });
+    for (uint32_t i = 0; i < n; i += count) {
+        count = n - i < w->slice ? n - i : w->slice;
+        deliver_part(w, c, events,
+                     &(struct part){ list + i, count, !w->db.conn });
+    }
+    learn_slice(w, mf_deadline(c) - mf_now(c));
     return MF_OK;
 }
 

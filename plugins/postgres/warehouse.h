@@ -168,6 +168,9 @@ void tables_forget(struct tables *t);
 struct table *table_named(struct tables *t, const char *schema,
                           const char *name);
 bool table_in_batch(const struct tables *t, const struct table *table);
+/* The batch's tables by their names: in this order they are changed, so that
+ * two loaders do not wait for each other. In the pool. */
+struct table **tables_sorted(struct tables *t, uint32_t *n);
 /* A row with room for so many cells. */
 struct row *table_row(struct tables *t, struct table *table, uint32_t event,
                       uint32_t cells);
@@ -255,6 +258,7 @@ struct warehouse {
     const char *keywords[CONNECT_OPTIONS], *values[CONNECT_OPTIONS];
     char schema[NAME_BYTES]; /* "" : one for each source */
     uint32_t text_limit, stages;
+    uint32_t slice; /* events of one transaction at the most */
     int64_t used; /* Unix ms; when the connection was last of use */
     void *own;    /* the dialect's */
 };

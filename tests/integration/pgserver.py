@@ -102,19 +102,21 @@ class Server:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(30)
 
-    def psql(self, sql, check=True, timeout=600):
-        """The rows of a statement, each a list of texts."""
+    def psql(self, *sql, check=True, timeout=600):
+        """The rows of statements, each a list of texts."""
         env = dict(os.environ, PGPASSWORD=PASSWORD, PGSSLMODE='disable',
                    PGOPTIONS='--client-min-messages=warning')
-        r = subprocess.run(
-            [os.path.join(self.bin, 'psql'), '-X', '-q', '-A', '-t',
-             '-F', '\t', '-v', 'ON_ERROR_STOP=1', '-h', '127.0.0.1',
-             '-p', str(self.port), '-U', 'manifold', '-d', 'postgres',
-             '-c', sql], env=env, text=True, timeout=timeout, cwd=self.dir,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        command = [os.path.join(self.bin, 'psql'), '-X', '-q', '-A', '-t',
+                   '-F', '\t', '-v', 'ON_ERROR_STOP=1', '-h', '127.0.0.1',
+                   '-p', str(self.port), '-U', 'manifold', '-d', 'postgres']
+        for s in sql:
+            command += ['-c', s]
+        r = subprocess.run(command, env=env, text=True, timeout=timeout,
+                           cwd=self.dir, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE)
         if r.returncode != 0:
             if check:
-                raise Failure('%s: %s' % (sql, r.stderr))
+                raise Failure('%s: %s' % (sql[0], r.stderr))
             return None
         return [line.split('\t') for line in r.stdout.splitlines()]
 

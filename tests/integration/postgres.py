@@ -226,6 +226,100 @@ def test(box):
         pgserver.stop_all(box)
 
 
+# ---- the long form ----------------------------------------------------------
+
+NAMES = ['Lesson %s %d' % (w, i) for w in ('Booked', 'Held', 'Moved', 'Paid')
+         for i in range(10)]
+
+
+class Lessons(Load):
+    """Events of 40 names, whose tables get a column more now and then."""
+
+    def event(self, n):
+        grown = n * 10 // self.limit
+        return ('{"type":"track","event":"%s","userId":"u-%d",'
+                '"messageId":"%s-%d","context":{"app":{"name":"shop",'
+                '"version":"1.%d"},"ip":"192.0.2.%d"},"properties":{"n":%d,'
+                '"price":%d.25,"paid":%s,"boat":"B %d","at":'
+                '"2026-06-01T10:%02d:00Z","note%d":"a note of some length"}}'
+                % (NAMES[n % len(NAMES)], n % 9999, self.prefix, n, grown,
+                   n % 256, n, n % 500, 'true' if n & 1 else 'false', n % 97,
+                   n % 60, grown))
+
+
+def delivered(host):
+    return host.destination('one')['delivered']
+
+
+def await_delivered(host, n, seconds):
+    until(lambda: delivered(host) >= n, seconds,
+          lambda: '%d delivered: %s' % (n, host.destination('one')), 0.1)
+
+
+def copy_again(pg, tables):
+    """Seconds that psql's \\copy takes for the rows of all tables, into
+    tables of the same shape and with the same keys."""
+    files = [(t, os.path.join(pg.dir, t + '.copy')) for t in tables]
+    pg.psql('CREATE SCHEMA plain')
+    for t, path in files:
+        pg.psql('CREATE TABLE plain.%s (LIKE web.%s INCLUDING ALL)' % (t, t))
+        pg.psql("\\copy web.%s to '%s'" % (t, path))
+    pg.psql('CHECKPOINT')
+    began = time.monotonic()
+    pg.psql(*["\\copy plain.%s from '%s'" % f for f in files])
+    return time.monotonic() - began
+
+
+def measure(box):
+    n = box.args.events
+    pg = pgserver.Server(box, ['shared_buffers=512MB', 'max_wal_size=4GB'])
+    try:
+        pg.start()
+        box.install('postgres')
+        box.write_config(box.config({'one': {
+            'plugin': 'postgres', 'batch_wait': '200ms', 'timeout': '30s',
+            'settings': pg.connection()}}))
+        host = box.host()
+        host.start()
+        host.admin('POST', '/v1/destinations/one/pause')
+        load = Lessons(box.net, host, 1e9, connections=4, batch=400, limit=n)
+        load.end(3600)
+        say('%d events accepted in %.1f s' % (len(load.acknowledged),
+                                              load.took))
+        host.admin('POST', '/v1/destinations/one/resume')
+        began = time.monotonic()
+        await_delivered(host, n // 4, 1800)
+        free = time.monotonic() - began
+        loaded = delivered(host)
+        for part in (2, 3):
+            pg.kill()
+            time.sleep(1)
+            pg.start()
+            await_delivered(host, n * part // 4, 1800)
+        await_delivered(host, n, 1800)
+        whole = time.monotonic() - began
+        tables = ['tracks'] + [x.lower().replace(' ', '_') for x in NAMES]
+        for t in tables:
+            got = pg.psql('SELECT count(*), count(DISTINCT id) FROM web.' + t)
+            want = str(n if t == 'tracks' else n // len(NAMES))
+            check(got == [[want, want]], '%s has %s' % (t, got))
+        columns = pg.value("SELECT count(*) FROM information_schema.columns "
+                           "WHERE table_schema = 'web' AND table_name = '%s' "
+                           "AND column_name LIKE 'note%%'" % tables[1])
+        check(columns == '10', '%s columns have grown' % columns)
+        say('%d events in %d tables, each once: %.1f s with two kills of the '
+            'server; %.0f events/s before the first' %
+            (n, len(tables), whole, loaded / free))
+        plain = copy_again(pg, tables)
+        say('psql \\copy of the same %d rows, one table after another: %.1f s, '
+            '%.0f events/s' % (2 * n, plain, n / plain))
+        code, _ = host.stop()
+        check(code == 0, 'the host ended with %d' % code)
+        box.audit()
+    finally:
+        pgserver.stop_all(box)
+
+
 if __name__ == '__main__':
     def more(p):
         p.add_argument('--events', type=int, default=0)
@@ -233,4 +327,4 @@ if __name__ == '__main__':
     if not pgserver.binaries():
         say('no PostgreSQL server is installed: skipped')
         sys.exit(SKIPPED)
-    run(test, args)
+    run(measure if args.events else test, args)

@@ -321,5 +321,10 @@ int catalog_grow(struct warehouse *w)
         if (!is_whole(w, list[i]))
             list[n++] = list[i];
     rc = n ? grow_all(w, list, n) : 0;
-    return rc > 0 ? grow_each(w, list, n) : rc;
+    if (rc <= 0)
+        return rc;
+    /* Another loader may just have made the same. */
+    for (uint32_t i = 0; i < n; i++)
+        list[i]->looked = false;
+    return catalog_look(w) == 0 ? grow_each(w, list, n) : -1;
 }

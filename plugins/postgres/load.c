@@ -229,22 +229,30 @@ static int stage_make(struct warehouse *w, struct table *table)
     return db_exec(&w->db, w->sql.data);
 }
 
-/* ---- the transaction ---- */
+/* ---- transactions ---- */
 
-static int load_table(struct warehouse *w, mf_call *c, struct table *table)
+typedef int step_fn(struct warehouse *w, mf_call *c, struct table *table,
+                    struct column *const *list, uint32_t n);
+
+static int fill(struct warehouse *w, mf_call *c, struct table *table,
+                struct column *const *list, uint32_t n)
 {
-    struct column **list = pool_alloc(&w->tables.pool,
-                                      table->column_count * sizeof *list);
-    uint32_t n = place_columns(table, list);
     struct out names = { 0 };
     int rc;
 
+    if (stage_make(w, table) != 0)
+        return -1;
     put_rows(w, table, n, list);
     put_names(&names, list, n);
     rc = w->dialect->fill(w, c, table, names.data, &w->data);
     out_free(&names);
-    if (rc != 0)
-        return -1;
+    return rc;
+}
+
+static int merge(struct warehouse *w, mf_call *c, struct table *table,
+                 struct column *const *list, uint32_t n)
+{
+    (void)c;
     if ((table->upsert || !table->unique) && lock(w, table) != 0)
         return -1;
     if (table->upsert && update(w, table, list, n) != 0)
@@ -252,6 +260,12 @@ static int load_table(struct warehouse *w, mf_call *c, struct table *table)
     if (insert(w, table, list, n) != 0)
         return -1;
     return w->dialect->keep_stage ? 0 : stage_drop(w, table);
+}
+
+static int fill_and_merge(struct warehouse *w, mf_call *c, struct table *table,
+                          struct column *const *list, uint32_t n)
+{
+    return fill(w, c, table, list, n) == 0 ? merge(w, c, table, list, n) : -1;
 }
 
 static void mark_failed(struct warehouse *w, struct table *table)
@@ -270,32 +284,50 @@ static int roll_back(struct warehouse *w)
     return db_exec(&w->db, "ROLLBACK");
 }
 
-/* 1: one more table has failed, and the transaction with it. */
-static int transaction(struct warehouse *w, mf_call *c, struct table **list,
-                       uint32_t n)
+/* A step of each table, together. 1: one more table has failed, and the
+ * transaction with it. */
+static int transaction(struct warehouse *w, mf_call *c, struct table **tables,
+                       uint32_t count, step_fn *step)
 {
     if (db_exec(&w->db, "BEGIN") != 0)
         return -1;
-    for (uint32_t i = 0; i < n; i++) {
-        if (list[i]->failed || (stage_make(w, list[i]) == 0 &&
-                                load_table(w, c, list[i]) == 0))
+    for (uint32_t i = 0; i < count; i++) {
+        struct table *table = tables[i];
+        struct column **list = pool_alloc(&w->tables.pool,
+                                          table->column_count * sizeof *list);
+
+        if (table->failed ||
+            step(w, c, table, list, place_columns(table, list)) == 0)
             continue;
         if (db_server_fault(&w->db))
             return -1;
-        mark_failed(w, list[i]);
+        mark_failed(w, table);
         return roll_back(w) == 0 ? 1 : -1;
     }
     return db_exec(&w->db, "COMMIT");
 }
 
+/* Making a table like another holds on to that one, which another loader may
+ * want to lock: where tables are locked, that is over before. */
+static int load_once(struct warehouse *w, mf_call *c, struct table **tables,
+                     uint32_t n)
+{
+    int rc;
+
+    if (w->dialect->keep_stage)
+        return transaction(w, c, tables, n, fill_and_merge);
+    rc = transaction(w, c, tables, n, fill);
+    return rc == 0 ? transaction(w, c, tables, n, merge) : rc;
+}
+
 int load_batch(struct warehouse *w, mf_call *c)
 {
     uint32_t n;
-    struct table **list = tables_sorted(&w->tables, &n);
+    struct table **tables = tables_sorted(&w->tables, &n);
     int rc;
 
     do
-        rc = transaction(w, c, list, n);
+        rc = load_once(w, c, tables, n);
     while (rc > 0);
     return rc;
 }

@@ -138,6 +138,16 @@ void tables_free(struct tables *t)
     free(t->list);
     index_free(&t->by_key);
     pool_clear(&t->pool);
+    *t = (struct tables){ .batch = t->batch };
+}
+
+bool tables_too_many(const struct tables *t)
+{
+    uint64_t columns = 0;
+
+    for (uint32_t i = 0; i < t->count; i++)
+        columns += t->list[i]->column_count;
+    return t->count > TABLES_KEPT || columns > COLUMNS_KEPT;
 }
 
 void tables_forget(struct tables *t)

@@ -125,6 +125,10 @@ static void make_rows(struct warehouse *w, mf_call *c,
 {
     char schema[NAME_BYTES];
 
+    if (tables_too_many(&w->tables)) {
+        warehouse_reset(w);
+        tables_free(&w->tables);
+    }
     tables_begin(&w->tables);
     for (uint32_t i = 0; i < p->count; i++) {
         const mf_event *e = events[p->list[i]];

@@ -21,10 +21,12 @@
 #include <manifold/kit.h>
 #include <stdbool.h>
 
-#define NAME_BYTES     128   /* of any name, its NUL included */
-#define COLUMNS_MAX    1500  /* of a table; both servers end at 1,600 */
+#define NAME_BYTES     128    /* of any name, its NUL included */
+#define COLUMNS_MAX    1500   /* of a table; both servers end at 1,600 */
+#define TABLES_KEPT    20000  /* in memory, and */
+#define COLUMNS_KEPT   500000 /* those of all of them */
 #define ERROR_BYTES    512
-#define DEPTH_MAX      64    /* of nested objects, as in an event */
+#define DEPTH_MAX      64     /* of nested objects, as in an event */
 
 /* ---- values.c ---- */
 
@@ -162,7 +164,9 @@ struct tables {
 };
 
 void tables_begin(struct tables *t); /* a batch */
-void tables_free(struct tables *t);
+void tables_free(struct tables *t); /* and ready for use again */
+/* Names come from events, and nothing bounds them but what is forgotten. */
+bool tables_too_many(const struct tables *t);
 /* Nothing of the database is known any more. */
 void tables_forget(struct tables *t);
 struct table *table_named(struct tables *t, const char *schema,

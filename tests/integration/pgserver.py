@@ -120,6 +120,10 @@ class Server:
             return None
         return [line.split('\t') for line in r.stdout.splitlines()]
 
+    def log(self):
+        with open(os.path.join(self.dir, 'log'), errors='replace') as f:
+            return f.read()
+
     def value(self, sql):
         rows = self.psql(sql)
         return rows[0][0] if rows else None

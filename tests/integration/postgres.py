@@ -219,6 +219,7 @@ def test(box):
         refusals(host, pg)
         full(host, pg)
         killed(host, pg, box)
+        check('deadlock' not in pg.log(), 'two loaders waited for each other')
         code, _ = host.stop()
         check(code == 0, 'the host ended with %d' % code)
         box.audit()

@@ -254,6 +254,7 @@ def test(box):
             check(got == [['2000', '2000']], '%s has %s' % (table, got))
         check(not bucket.wrong, 'S3 would refuse: %s' % bucket.wrong[:1])
         check(not proxy.wrong, 'Redshift would refuse: %s' % proxy.wrong[:1])
+        check('deadlock' not in pg.log(), 'two loaders waited for each other')
         check(not bucket.objects and bucket.seen['DELETE'] == proxy.copies,
               'left in the bucket: %s' % list(bucket.objects))
         say('%d objects signed, copied and deleted; %d events of two loaders '

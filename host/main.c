@@ -26,6 +26,8 @@ static const struct command {
     { "send", "one event from flags or standard input", cmd_send },
     { "pause", "stop delivering to a destination", cmd_pause },
     { "resume", "go on delivering to it", cmd_pause },
+    { "dead", "dead letters: ls, show, replay, drop", cmd_dead },
+    { "replay", "send what is retained to a destination again", cmd_replay },
     { "explain", "everything that became of one event", cmd_explain },
     { "audit", "the proof that no event is unaccounted for", cmd_audit },
     { "plugins", "what is installed; what a plugin asks for", cmd_plugins },
@@ -34,6 +36,8 @@ static const struct command {
     { "new", "a plugin folder that builds and passes", cmd_new },
     { "bench", "what this machine does: ingest and delivery", cmd_bench },
     { "sink", "a receiver that prints what it is sent", cmd_sink },
+    { "chaos", "faults on this machine, and proof that nothing is lost",
+      cmd_chaos },
 };
 
 static int usage(FILE *to)

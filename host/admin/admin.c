@@ -6,6 +6,7 @@
 
 #include "admin/dashboard.h"
 #include "admin/metrics.h"
+#include "admin/params.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -156,6 +157,37 @@ static void ask_verb(struct admin *a, struct http_request *r, enum form form,
     buf_deinit(&b);
 }
 
+/* {"verb", "name", "id"?, "params", "body"}; id "" for none. */
+static void ask_about(struct admin *a, struct http_request *r, mf_str verb,
+                      mf_str name, mf_str id)
+{
+    const char *fault;
+    struct json_out w;
+    struct buf b;
+    uint64_t n;
+
+    if (id.len && !parse_u64(id, &n)) {
+        reply_error(a, r, 404, "not_found", "there is nothing at this path");
+        return;
+    }
+    buf_init(&b, IPC_MESSAGE_MAX - 64);
+    json_out_init(&w, &b);
+    json_begin_object(&w);
+    json_kstr(&w, "verb", verb);
+    json_kstr(&w, "name", name);
+    if (id.len)
+        json_kint(&w, "id", (int64_t)n);
+    fault = params_write(&w, r->query);
+    if (!fault)
+        fault = params_write_body(&w, r->body);
+    json_end_object(&w);
+    if (fault)
+        reply_error(a, r, 400, "bad_request", fault);
+    else
+        ask(a, r, FORM_BODY, buf_view(&b));
+    buf_deinit(&b);
+}
+
 /* ---- routes ---- */
 
 /* Compares in time that does not tell how much was right. */
@@ -206,38 +238,55 @@ static mf_str segment(struct admin *a, mf_str path, unsigned n)
     return (mf_str){ "", 0 };
 }
 
-/* The value of name=... in the query, decoded; "" when it is not there. */
-static mf_str parameter(struct admin *a, struct http_request *r,
-                        const char *name)
-{
-    const char *p = r->query.ptr, *end = p + r->query.len;
-    size_t len = strlen(name);
-    mf_str s = { "", 0 };
-    struct buf b;
-
-    while (p && p < end) {
-        const char *stop = memchr(p, '&', (size_t)(end - p));
-
-        if (!stop)
-            stop = end;
-        if ((size_t)(stop - p) > len && memcmp(p, name, len) == 0 &&
-            p[len] == '=') {
-            buf_init(&b, 4096);
-            if (percent_decode(&b, (mf_str){ p + len + 1,
-                                             (size_t)(stop - p) - len - 1 },
-                               true))
-                s = arena_copy(&a->arena, buf_view(&b));
-            buf_deinit(&b);
-            return s;
-        }
-        p = stop + 1;
-    }
-    return s;
-}
-
 static bool is_method(struct http_request *r, const char *method)
 {
     return mf_eq(r->method, mf_cstr(method));
+}
+
+/* What is asked by a path below /v1/destinations/NAME or /v1/sources/NAME:
+ * there, then a number, then one more word. */
+static const struct about {
+    const char *method, *what, *then, *word, *verb;
+    bool number;
+} abouts[] = {
+    { "GET", "destinations", "dead", "", "dead" },
+    { "GET", "destinations", "dead", "jobs", "dead_jobs", true },
+    { "POST", "destinations", "dead", "replay", "dead_replay" },
+    { "POST", "destinations", "dead", "drop", "dead_drop" },
+    { "GET", "destinations", "replay", "", "replays" },
+    { "POST", "destinations", "replay", "", "replay" },
+    { "POST", "destinations", "replay", "cancel", "replay_cancel", true },
+    { "POST", "destinations", "replay", "pause", "replay_pause", true },
+    { "POST", "destinations", "replay", "resume", "replay_resume", true },
+    { "GET", "sources", "dead", "", "source_dead" },
+    { "POST", "sources", "dead", "drop", "source_dead_drop" },
+};
+
+/* .../dead/jobs/7 and .../replay/7/cancel: the number may stand on either
+ * side of the word. */
+static bool on_about(struct admin *a, struct http_request *r)
+{
+    mf_str what = segment(a, r->path, 1), then = segment(a, r->path, 3);
+    mf_str word = segment(a, r->path, 4), id = segment(a, r->path, 5);
+    uint64_t n;
+
+    if (parse_u64(word, &n)) {
+        mf_str other = id;
+
+        id = word;
+        word = other;
+    }
+    for (size_t i = 0; i < COUNT_OF(abouts); i++) {
+        const struct about *b = &abouts[i];
+
+        if (is_method(r, b->method) && mf_eq(what, mf_cstr(b->what)) &&
+            mf_eq(then, mf_cstr(b->then)) && mf_eq(word, mf_cstr(b->word)) &&
+            (b->number || id.len == 0)) {
+            ask_about(a, r, mf_cstr(b->verb), segment(a, r->path, 2), id);
+            return true;
+        }
+    }
+    return false;
 }
 
 static void on_destination(struct admin *a, struct http_request *r)
@@ -248,8 +297,6 @@ static void on_destination(struct admin *a, struct http_request *r)
 
     if (verb.len == 0 && is_method(r, "GET"))
         ask_verb(a, r, FORM_BODY, MF_STR("destination"), "name", name);
-    else if (mf_eq(verb, MF_STR("dead")) && is_method(r, "GET"))
-        ask_verb(a, r, FORM_BODY, verb, "name", name);
     else if (change && is_method(r, "POST"))
         ask_verb(a, r, FORM_BODY, verb, "name", name);
     else
@@ -259,7 +306,8 @@ static void on_destination(struct admin *a, struct http_request *r)
 /* /v1/events/{messageId}, and ?source=NAME where several may have it. */
 static void on_event(struct admin *a, struct http_request *r)
 {
-    mf_str id = segment(a, r->path, 2), source = parameter(a, r, "source");
+    mf_str id = segment(a, r->path, 2);
+    const char *fault;
     struct json_out w;
     struct buf b;
 
@@ -267,15 +315,17 @@ static void on_event(struct admin *a, struct http_request *r)
         reply_error(a, r, 404, "not_found", "name a messageId");
         return;
     }
-    buf_init(&b, 65536);
+    buf_init(&b, IPC_MESSAGE_MAX - 64);
     json_out_init(&w, &b);
     json_begin_object(&w);
     json_kstr(&w, "verb", MF_STR("event"));
     json_kstr(&w, "message_id", id);
-    if (source.len)
-        json_kstr(&w, "source", source);
+    fault = params_write(&w, r->query);
     json_end_object(&w);
-    ask(a, r, FORM_BODY, buf_view(&b));
+    if (fault)
+        reply_error(a, r, 400, "bad_request", fault);
+    else
+        ask(a, r, FORM_BODY, buf_view(&b));
     buf_deinit(&b);
 }
 
@@ -292,6 +342,8 @@ static void on_v1(struct admin *a, struct http_request *r)
     else if (mf_eq(what, MF_STR("reloads")) && is_method(r, "GET"))
         ask_verb(a, r, FORM_BODY, MF_STR("reloaded"), "id",
                  segment(a, r->path, 2));
+    else if (on_about(a, r))
+        return;
     else if (mf_eq(what, MF_STR("destinations")))
         on_destination(a, r);
     else if (mf_eq(what, MF_STR("events")) && is_method(r, "GET"))

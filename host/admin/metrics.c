@@ -16,10 +16,13 @@ enum over { OVER_ONE, OVER_DESTINATIONS, OVER_LANES, OVER_SOURCES };
 static const struct metric {
     const char *name, *type, *help;
     enum over over;
-    const char *path; /* member, or object.member */
+    const char *path; /* member, or object.member, or deeper */
 } metrics[] = {
     { "events_received_total", "counter", "Events accepted by a source.",
       OVER_SOURCES, "received" },
+    { "events_duplicate_total", "counter",
+      "Events of a source that had been accepted before.", OVER_SOURCES,
+      "duplicates" },
     { "events_delivered_total", "counter", "Events a destination took.",
       OVER_DESTINATIONS, "delivered" },
     { "events_filtered_total", "counter",
@@ -52,6 +55,16 @@ static const struct metric {
       "journal.commits" },
     { "journal_commit_seconds_total", "counter", "Time spent in them.",
       OVER_ONE, "journal.commit_seconds_sum" },
+    { "dedupe_ids", "gauge", "Events whose duplicates are known.", OVER_ONE,
+      "ingest.dedupe.ids" },
+    { "dedupe_bytes", "gauge", "Memory that they take.", OVER_ONE,
+      "ingest.dedupe.bytes" },
+    { "dedupe_window_seconds", "gauge",
+      "Age up to which every duplicate is known.", OVER_ONE,
+      "ingest.dedupe.window_seconds" },
+    { "dedupe_warming", "gauge",
+      "1 while ids are read after a start.", OVER_ONE,
+      "ingest.dedupe.warming" },
     { "reloads_begun_total", "counter", "Reloads since the start.", OVER_ONE,
       "reloads" },
     { "ingest_restarts_total", "counter", "Times ingest had to be restarted.",
@@ -111,8 +124,8 @@ static mf_val by_path(mf_val v, const char *path)
 
     if (!dot)
         return json_get(v, mf_cstr(path));
-    return json_get(json_get(v, (mf_str){ path, (size_t)(dot - path) }),
-                    mf_cstr(dot + 1));
+    return by_path(json_get(v, (mf_str){ path, (size_t)(dot - path) }),
+                   dot + 1);
 }
 
 static void write_metric(const struct metric *m, mf_val status, struct buf *to,

@@ -5,7 +5,7 @@
 
 #include <time.h>
 
-int64_t clock_skew_ms, clock_mono_skew_ms;
+_Atomic int64_t clock_skew_ms, clock_mono_skew_ms;
 
 static int64_t read_ns(clockid_t id)
 {

@@ -14,6 +14,6 @@ int64_t clock_mono_ms(void); /* monotonic, milliseconds */
 int64_t clock_mono_ns(void);
 
 /* Tests only: added to either clock, in milliseconds. */
-extern int64_t clock_skew_ms, clock_mono_skew_ms;
+extern _Atomic int64_t clock_skew_ms, clock_mono_skew_ms;
 
 #endif

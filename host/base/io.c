@@ -18,9 +18,14 @@ static int real_openat(int dir, const char *path, int flags, mode_t mode)
     return openat(dir, path, flags, mode);
 }
 
+static int real_allocate(int fd, off_t size)
+{
+    return fallocate(fd, 0, 0, size);
+}
+
 #define REAL                                                                   \
     { real_openat, pread, pwrite, write, fdatasync, fsync, ftruncate,          \
-      renameat, unlinkat }
+      renameat, unlinkat, real_allocate }
 
 struct io_calls io = REAL;
 const struct io_calls io_real = REAL;

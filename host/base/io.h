@@ -24,6 +24,9 @@ struct io_calls {
     int (*ftruncate)(int fd, off_t size);
     int (*renameat)(int dir, const char *from, int to_dir, const char *to);
     int (*unlinkat)(int dir, const char *path, int flags);
+    /* Blocks for a new file of so many bytes, which read as zeros, without
+     * writing them. NULL, or -1 with EOPNOTSUPP: not here. */
+    int (*allocate)(int fd, off_t size);
 };
 
 extern struct io_calls io;       /* what everybody calls */

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define LOST_MAX 4096 /* stretches lost of a lane that are kept apart */
+#define STRETCH_LEAST 64 /* numbers that are looked at at a time */
 
 struct stretch {
     uint64_t from, to;
@@ -39,6 +40,7 @@ struct work {
     size_t *by_lane;    /* index of that of b->lanes[i] */
     uint32_t sources;
     uint64_t from, to; /* the stretch at hand */
+    size_t bitmap_bytes;
     bool sums_done;
 };
 
@@ -490,7 +492,7 @@ static int run(struct work *w, struct err *e)
 {
     uint64_t first = atomic_load(&w->b->head.first);
     uint64_t last = atomic_load(&w->b->head.durable);
-    uint64_t room = AUDIT_BITMAP_BYTES / (w->b->lane_count + 1) * 8, n;
+    uint64_t room = w->bitmap_bytes / (w->b->lane_count + 1) * 8, n;
     struct journal_reader *r;
     int rc = 0;
 
@@ -501,6 +503,8 @@ static int run(struct work *w, struct err *e)
     }
     w->a->first = first;
     w->a->last = last;
+    if (room < STRETCH_LEAST)
+        room = STRETCH_LEAST;
     n = last - first + 1 < room ? last - first + 1 : room;
     for (size_t i = 0; i < w->b->lane_count; i++) {
         w->looks[i].bits = xcalloc(n / 64 + 1, sizeof(uint64_t));
@@ -519,9 +523,10 @@ static int run(struct work *w, struct err *e)
     return rc;
 }
 
-int audit_run(struct books *b, struct audit *a, struct err *e)
+int audit_run(struct books *b, size_t bitmap_bytes, struct audit *a,
+              struct err *e)
 {
-    struct work w = { .b = b, .a = a };
+    struct work w = { .b = b, .a = a, .bitmap_bytes = bitmap_bytes };
     int rc;
 
     memset(a, 0, sizeof *a);

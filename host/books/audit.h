@@ -46,8 +46,10 @@ struct audit {
     uint64_t events, unreadable; /* in it; lost to damage */
 };
 
-/* -1: it could not be done. */
-int audit_run(struct books *b, struct audit *a, struct err *e);
+/* In at most so many bytes of marks: AUDIT_BITMAP_BYTES. -1: it could not be
+ * done. */
+int audit_run(struct books *b, size_t bitmap_bytes, struct audit *a,
+              struct err *e);
 void audit_deinit(struct audit *a);
 
 #endif

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define BUSY_MS     5000
@@ -193,11 +194,23 @@ static void forget(struct books *b)
     b->lane_count = b->segment_count = b->base_count = 0;
 }
 
-/* The number of segments that are not there. */
-static size_t open_segments(struct books *b)
+/* As many descriptors as there are segments, where that is allowed. */
+static void allow_files(size_t count)
 {
-    size_t missing = 0;
+    rlim_t wanted = count + FILES_SPARE;
+    struct rlimit l;
 
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur >= wanted)
+        return;
+    l.rlim_cur = l.rlim_max < wanted ? l.rlim_max : wanted;
+    setrlimit(RLIMIT_NOFILE, &l);
+}
+
+/* How many segments are not there, in *missing. */
+static int open_segments(struct books *b, size_t *missing, struct err *e)
+{
+    *missing = 0;
+    allow_files(b->segment_count);
     b->fds = xcalloc(b->segment_count + 1, sizeof *b->fds);
     for (size_t i = 0; i < b->segment_count; i++) {
         char name[LEDGER_NAME + 16];
@@ -205,9 +218,13 @@ static size_t open_segments(struct books *b)
         memcpy(name, "outcomes/", 9);
         ledger_log_name(name + 9, b->segments[i].n);
         b->fds[i] = io.openat(b->data, name, O_RDONLY | O_CLOEXEC, 0);
-        missing += b->fds[i] < 0;
+        if (b->fds[i] < 0 && errno != ENOENT) {
+            b->segment_count = i; /* what forget() closes */
+            return err_sys(e, "%s cannot be opened", name);
+        }
+        *missing += b->fds[i] < 0;
     }
-    return missing;
+    return 0;
 }
 
 /* The rows and the files of one moment. A file that is missing twice in a row
@@ -227,9 +244,8 @@ static int take_moment(struct books *b, struct err *e)
         }
         rc = read_rows(b, e);
         sqlite3_exec(b->db, "ROLLBACK", NULL, NULL, NULL);
-        if (rc != 0)
+        if (rc != 0 || open_segments(b, &missing, e) != 0)
             return -1;
-        missing = open_segments(b);
         if (missing == 0 || missing == before)
             break;
         before = missing;

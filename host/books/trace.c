@@ -363,9 +363,11 @@ static int write_retries(struct books *b, const struct books_lane *l,
 }
 
 #define LETTER_COLUMNS                                                         \
-    "d.id, d.subscription, d.first, d.at, d.attempts, d.reason, d.status,"    \
-    " d.error, d.action, d.request, d.response, d.lane, d.seq, d.event,"      \
-    " l.destination FROM dead d JOIN lane l ON l.id = d.lane "
+    "d.id, d.subscription, d.first, d.at, d.attempts, d.reason, d.status,"     \
+    " d.error, d.action, t.request, t.response, d.lane, d.seq, t.event,"       \
+    " l.destination, d.version, d.hash"                                        \
+    " FROM dead d JOIN dead_text t ON t.id = d.id"                             \
+    " JOIN lane l ON l.id = d.lane "
 
 static void write_letter(struct books *b, sqlite3_stmt *q, bool whole,
                          struct json_out *w)
@@ -384,6 +386,8 @@ static void write_letter(struct books *b, sqlite3_stmt *q, bool whole,
     json_kint(w, "status", sqlite3_column_int64(q, 6));
     json_kstr(w, "error", text_at(q, 7));
     json_kstr(w, "action", text_at(q, 8));
+    json_kstr(w, "plugin_version", text_at(q, 15));
+    json_kstr(w, "plugin_hash", text_at(q, 16));
     json_kstr(w, "request", text_at(q, 9));
     json_kstr(w, "response", text_at(q, 10));
     write_attempts(b, w, (uint32_t)sqlite3_column_int64(q, 11),

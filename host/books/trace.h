@@ -31,7 +31,7 @@ void trace_found_free(struct trace_found *list, size_t n);
  * is read once. */
 struct trace;
 typedef const char *trace_words(unsigned reason);
-/* reason: the words of an enum select_reason, which this layer does not know. */
+/* reason: the words of an enum select_reason, which is not known here. */
 struct trace *trace_new(struct books *b, uint32_t source, uint64_t seq,
                         trace_words *reason);
 void trace_free(struct trace *t);

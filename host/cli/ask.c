@@ -46,28 +46,31 @@ static int64_t number_of(mf_val o, const char *key)
 static void print_status(mf_val s, struct arena *a)
 {
     mf_val journal = json_get(s, MF_STR("journal")), o;
+    mf_val ingest = json_get(s, MF_STR("ingest"));
     mf_iter it = { { 0 } };
     mf_str key;
 
-    printf("manifold %s, up %lld s, journal %lld events, %.1f MiB%s\n\n",
+    printf("manifold %s, up %lld s, journal %lld events, %.1f MiB%s%s\n\n",
            text_of(s, "version", a),
            (long long)number_of(s, "uptime_seconds"),
            (long long)number_of(journal, "durable"),
            (double)number_of(journal, "bytes") / 1048576,
            json_is_true(json_get(journal, MF_STR("full"))) ? ", DISK FULL"
-                                                           : "");
-    printf("%-20s %12s %10s\n", "SOURCE", "RECEIVED", "REJECTED");
-    while (json_next(json_get(json_get(s, MF_STR("ingest")),
-                              MF_STR("sources")),
-                     &it, &key, &o)) {
+                                                           : "",
+           number_of(json_get(ingest, MF_STR("dedupe")), "warming")
+               ? ", ids WARMING" : "");
+    printf("%-20s %12s %10s %10s\n", "SOURCE", "RECEIVED", "DUPLICATE",
+           "REJECTED");
+    while (json_next(json_get(ingest, MF_STR("sources")), &it, &key, &o)) {
         mf_iter codes = { { 0 } };
         int64_t rejected = 0, n;
         mf_val v;
 
         while (json_next(json_get(o, MF_STR("rejected")), &codes, &key, &v))
             rejected += json_integer(v, &n) ? n : 0;
-        printf("%-20s %12lld %10lld\n", text_of(o, "name", a),
-               (long long)number_of(o, "received"), (long long)rejected);
+        printf("%-20s %12lld %10lld %10lld\n", text_of(o, "name", a),
+               (long long)number_of(o, "received"),
+               (long long)number_of(o, "duplicates"), (long long)rejected);
     }
     printf("\n%-20s %-20s %-14s %10s %11s %8s %6s %8s %8s  %s\n",
            "DESTINATION", "PLUGIN", "STATE", "DELIVERED", "PENDING",
@@ -328,31 +331,18 @@ static void write_event(const struct outgoing *s, struct buf *to)
 static int post_event(const struct config *c, const struct conf_source *src,
                       const char *body, struct err *e)
 {
-    struct buf basic, answer;
-    struct server_address at;
-    char *auth, *credentials;
-    long status = 0;
-    int rc = -1;
+    struct buf answer;
+    bool taken = false;
+    int rc;
 
-    if (server_find(c, &at, e) != 0)
-        return -1;
-    buf_init(&basic, 4096);
     buf_init(&answer, ANSWER_MAX);
-    credentials = xasprintf("%s:", src->write_key);
-    base64_encode(&basic, mf_cstr(credentials));
-    auth = xasprintf("Authorization: Basic %.*s", (int)basic.len, basic.data);
-    /* As a batch of one: the type then stands in the event. */
-    if (http_exchange(at.ingest, "/v1/batch", auth, body, &status, &answer,
-                      e) == 0) {
+    rc = ingest_post(c, src, body, &answer, &taken, e);
+    if (rc == 0) {
         fwrite(answer.data, 1, answer.len, stdout);
         putchar('\n');
-        rc = status == 200 && !memmem(answer.data, answer.len, "rejected", 8)
-                 ? 0
-                 : err_set(e, "the event was refused (%ld)", status);
+        if (!taken)
+            rc = err_set(e, "the event was refused");
     }
-    free(credentials);
-    free(auth);
-    buf_deinit(&basic);
     buf_deinit(&answer);
     return rc;
 }

@@ -139,7 +139,7 @@ static int audit(const char *data_dir, bool json)
     int rc;
 
     b = books_open(data_dir, &e);
-    if (!b || audit_run(b, &a, &e) != 0) {
+    if (!b || audit_run(b, AUDIT_BITMAP_BYTES, &a, &e) != 0) {
         fprintf(stderr, "manifold audit: %s\n", e.text);
         books_free(b);
         return EXIT_FAILED;

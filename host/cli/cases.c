@@ -214,7 +214,7 @@ static void reply(struct play *p, struct call *c, const struct call_request *r,
 
 /* ---- what comes out ---- */
 
-static void write_request(struct json_out *w, const struct call_request *r)
+void case_write_request(struct json_out *w, const struct call_request *r)
 {
     struct buf b;
 
@@ -270,7 +270,7 @@ static void exchange(void *arg, struct call *c, const struct call_request *r)
 {
     struct play *p = arg;
 
-    write_request(&p->rw, r);
+    case_write_request(&p->rw, r);
     reply(p, c, r, to_waiting);
 }
 
@@ -287,7 +287,7 @@ static void drive(struct play *p, struct call *c)
     call_start(c);
     do {
         for (n = 0; n < MF_REQUESTS_MAX && (round[n] = call_next(c)); n++)
-            write_request(&p->rw, round[n]);
+            case_write_request(&p->rw, round[n]);
         for (size_t k = 0; k < n; k++)
             reply(p, c, round[k], to_judge);
     } while (n);

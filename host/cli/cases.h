@@ -31,4 +31,7 @@ struct case_options {
 void case_run(struct plugin *p, mf_val input, const struct case_options *o,
               struct json_out *w, const char **fault);
 
+/* {method, url, headers, body | body_base64} */
+void case_write_request(struct json_out *w, const struct call_request *r);
+
 #endif

@@ -19,7 +19,10 @@ int cmd_test(int argc, char **argv);
 int cmd_new(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_sink(int argc, char **argv);
+int cmd_chaos(int argc, char **argv);
 int cmd_pause(int argc, char **argv); /* and resume */
+int cmd_dead(int argc, char **argv);
+int cmd_replay(int argc, char **argv);
 int cmd_audit(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 

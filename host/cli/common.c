@@ -5,6 +5,7 @@
 
 #include "base/io.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "json/json.h"
 
 #include <curl/curl.h>
@@ -184,6 +185,35 @@ int admin_exchange(const struct config *c, const char *path, const char *body,
     return json_check(buf_view(answer), JSON_DEPTH_MAX, NULL) == 0
                ? 0
                : err_set(e, "the server's answer is not JSON");
+}
+
+int ingest_post(const struct config *c, const struct conf_source *src,
+                const char *body, struct buf *answer, bool *taken,
+                struct err *e)
+{
+    struct server_address at;
+    char *auth, *credentials;
+    struct buf basic;
+    long status = 0;
+    int rc;
+
+    *taken = false;
+    if (server_find(c, &at, e) != 0)
+        return -1;
+    buf_init(&basic, 4096);
+    credentials = xasprintf("%s:", src->write_key);
+    base64_encode(&basic, mf_cstr(credentials));
+    auth = xasprintf("Authorization: Basic %.*s", (int)basic.len, basic.data);
+    buf_clear(answer);
+    rc = http_exchange(at.ingest, "/v1/batch", auth, body, &status, answer,
+                       e);
+    if (rc == 0)
+        *taken = status == 200 &&
+                 !memmem(answer->data, answer->len, "rejected", 8);
+    free(credentials);
+    free(auth);
+    buf_deinit(&basic);
+    return rc;
 }
 
 const char *colour(const char *sequence)

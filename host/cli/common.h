@@ -36,6 +36,12 @@ int http_exchange(const char *address, const char *path, const char *auth,
 int admin_exchange(const struct config *c, const char *path, const char *body,
                    struct buf *answer, struct err *e);
 
+/* A batch of one, {"batch":[EVENT]}, to the ingest address with the source's
+ * key. 0 with *taken when there was an answer, which is in `answer`. */
+int ingest_post(const struct config *c, const struct conf_source *src,
+                const char *body, struct buf *answer, bool *taken,
+                struct err *e);
+
 /* Bold, red, ... only on a terminal and without NO_COLOR: else "". */
 const char *colour(const char *sequence);
 

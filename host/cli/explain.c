@@ -176,6 +176,10 @@ static void print_letters(mf_val list, mf_val d, struct arena *a)
                    : text_of(v, "destination", a).ptr,
                text_of(v, "reason", a).ptr, text_of(v, "died", a).ptr,
                number_of(v, "attempts"), text_of(v, "error", a).ptr);
+        if (text_of(v, "plugin_version", a).len)
+            printf("      by plugin version %s, content %s\n",
+                   text_of(v, "plugin_version", a).ptr,
+                   text_of(v, "plugin_hash", a).ptr);
         print_attempts(v, a);
         print_lines(">", text_of(v, "request", a));
         print_lines("<", text_of(v, "response", a));

@@ -26,7 +26,9 @@ static void print_field(mf_val f, struct arena *a)
     mf_str label = json_text(json_get(f, MF_STR("label")), a);
     mf_str help = json_text(json_get(f, MF_STR("description")), a);
     mf_val def = json_get(f, MF_STR("default"));
-    bool required = json_is_true(json_get(f, MF_STR("required")));
+    bool required =
+        json_is_true(json_get(f, MF_STR("required"))) ||
+        json_is_true(json_get(f, MF_STR("required_to_deliver")));
 
     if (f.type == MF_STRING) { /* a shared field */
         printf("    %.*s\n", (int)f.len - 2, f.raw + 1);

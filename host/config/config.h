@@ -56,6 +56,7 @@ struct conf_ingest {
     struct conf_tls tls;
     uint64_t max_event_bytes, max_batch_bytes;
     int64_t dedupe_window_ms;
+    uint64_t dedupe_memory;
 };
 
 struct conf_admin {
@@ -113,9 +114,11 @@ struct conf_destination {
     struct conf_subscriptions subscriptions;
     mf_str filter; /* FQL that compiles; ptr NULL: none */
     int64_t concurrency;
-    double rate; /* events a second; 0: no limit */
+    double rate; /* requests a second; 0: no limit */
+    double retry_rate; /* of repeated ones; 0: the worker's own choice */
     int order;   /* enum conf_order */
     int64_t ttl_ms, timeout_ms, batch_wait_ms;
+    int64_t connect_timeout_ms, first_byte_timeout_ms; /* 0: no limit */
     const char *endpoint; /* "http://host:port", no slash at the end, or NULL */
     bool allow_private, isolate;
     char fingerprint[CONFIG_PRINT];

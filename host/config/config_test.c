@@ -31,6 +31,7 @@ static void defaults(void **state)
     assert_int_equal(c->ingest.max_event_bytes, 32768);
     assert_int_equal(c->ingest.max_batch_bytes, 513000);
     assert_int_equal(c->ingest.dedupe_window_ms, 86400000);
+    assert_int_equal(c->ingest.dedupe_memory, 256 << 20);
     assert_string_equal(c->admin.listen.host, "127.0.0.1");
     assert_int_equal(c->admin.listen.port, 8081);
     assert_true(c->admin.listen.loopback);
@@ -69,7 +70,8 @@ static void values(void **state)
          "\"log_level\":\"debug\",\"shutdown_seconds\":0,\n"
          "\"ingest\":{\"listen\":[\"*:0\",\"[::1]:80\",\":81\"],\n"
          "\"tls\":{\"certificate\":\"cert.pem\",\"key\":\"cert.pem\"},\n"
-         "\"max_event_bytes\":\"64KiB\",\"dedupe_window\":\"90s\"},\n"
+         "\"max_event_bytes\":\"64KiB\",\"dedupe_window\":\"90s\",\n"
+         "\"dedupe_memory\":\"64MiB\"},\n"
          "\"admin\":{\"token\":\"${TOKEN}\",\"listen\":\"0.0.0.0:0\"},\n"
          "\"journal\":{\"engine\":\"kafka\",\"kafka\":{\"brokers\":[\"a:1\","
          "\"b:2\"],\"topic\":\"t\"},\"max_bytes\":1048576},\n"
@@ -96,6 +98,7 @@ static void values(void **state)
     assert_null(c->ingest.listen.list[2].host);
     assert_int_equal(c->ingest.max_event_bytes, 65536);
     assert_int_equal(c->ingest.dedupe_window_ms, 90000);
+    assert_int_equal(c->ingest.dedupe_memory, 64 << 20);
     snprintf(path, sizeof path, "%s/cert.pem", fixture_dir);
     assert_string_equal(c->ingest.tls.key, path);
     assert_string_equal(c->sources.list[0].tracking_plan, path);

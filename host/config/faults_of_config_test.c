@@ -106,7 +106,8 @@ static void keys(void **state)
         { DEST(",~\"partnerAction\":1"),
           "m.json:~1: there is no key \"partnerAction\" in a destination; "
           "remove it, or use one of plugin, settings, subscriptions, filter, "
-          "concurrency, rate, order, ttl, timeout, batch_wait, endpoint, "
+          "concurrency, rate, retry_rate, order, ttl, timeout, "
+          "connect_timeout, first_byte_timeout, batch_wait, endpoint, "
           "allow_private, isolate\n" },
         { DEST(",~\"ttl\":\"1h\",\n\"timeout\":\"1s\",~\"t\\u0074l\":\"2h\""),
           "m.json:~2: the key \"t\\u0074l\" stands twice in this object, first "

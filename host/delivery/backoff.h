@@ -18,10 +18,6 @@
 int64_t backoff_ms(uint32_t attempts, int64_t first_ms, int64_t last_ms,
                    int64_t retry_after_ms, uint64_t chance);
 
-/* Retry-After as seconds or as an HTTP date; milliseconds from now, 0 for
- * what cannot be read or lies in the past; at most a day. */
-int64_t retry_after_ms(mf_str value, int64_t now_ms);
-
 /* A token bucket of one second's worth, at least one token. */
 struct bucket {
     double rate, tokens; /* rate 0: no limit */
@@ -30,6 +26,12 @@ struct bucket {
 
 void bucket_init(struct bucket *b, double per_second, int64_t now_ms);
 bool bucket_take(struct bucket *b, int64_t now_ms);
+/* Takes one that may not be there: it is owed. */
+void bucket_owe(struct bucket *b, int64_t now_ms);
+/* How much is in it, less than nothing if it owes; and to put so much there,
+ * at most what it can hold. */
+double bucket_level(const struct bucket *b, int64_t now_ms);
+void bucket_set(struct bucket *b, double tokens, int64_t now_ms);
 /* Milliseconds until a token is there. */
 int64_t bucket_wait_ms(const struct bucket *b, int64_t now_ms);
 

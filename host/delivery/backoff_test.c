@@ -18,27 +18,6 @@ static void waits_double_under_full_jitter(void **state)
     assert_int_equal(backoff_ms(1, 1000, 300000, 30000, 0), 30000);
 }
 
-static void retry_after_takes_seconds_and_dates(void **state)
-{
-    int64_t now = 784111777000; /* Sun, 06 Nov 1994 08:49:37 GMT */
-
-    (void)state;
-    assert_int_equal(retry_after_ms(MF_STR("120"), now), 120000);
-    assert_int_equal(retry_after_ms(MF_STR(" 2 "), now), 2000);
-    assert_int_equal(retry_after_ms(MF_STR("99999999999"), now), 86400000);
-    assert_int_equal(
-        retry_after_ms(MF_STR("Sun, 06 Nov 1994 08:50:07 GMT"), now), 30000);
-    assert_int_equal(
-        retry_after_ms(MF_STR("Sunday, 06-Nov-94 08:50:07 GMT"), now), 30000);
-    assert_int_equal(
-        retry_after_ms(MF_STR("Sun Nov  6 08:50:07 1994"), now), 30000);
-    assert_int_equal(
-        retry_after_ms(MF_STR("Sun, 06 Nov 1994 08:00:00 GMT"), now), 0);
-    assert_int_equal(retry_after_ms(MF_STR("soon"), now), 0);
-    assert_int_equal(retry_after_ms(MF_STR("-5"), now), 0);
-    assert_int_equal(retry_after_ms(MF_STR(""), now), 0);
-}
-
 static void a_bucket_holds_its_rate(void **state)
 {
     struct bucket b;
@@ -71,7 +50,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(waits_double_under_full_jitter),
-        cmocka_unit_test(retry_after_takes_seconds_and_dates),
         cmocka_unit_test(a_bucket_holds_its_rate),
         cmocka_unit_test(a_clock_that_jumps_back_gives_nothing_away),
     };

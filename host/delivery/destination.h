@@ -20,6 +20,7 @@
 
 #define PLUGIN_GRACE_MS    10000  /* for native code beyond its own deadline */
 #define DEAD_EVENT_BYTES   65536  /* of an event kept in a dead letter */
+#define DEAD_NAME_BYTES    200   /* of its name */
 #define DEAD_EXCHANGE_BYTES 16384 /* of its last request and answer each */
 #define ATTEMPT_BYTES      2048   /* of those of earlier attempts */
 
@@ -30,7 +31,7 @@ struct reports {
     void (*retry_done)(void *arg, const struct msg_retry_key *k);
     void (*dead)(void *arg, const struct msg_dead *d, mf_str error,
                  mf_str action, mf_str message_id, mf_str event,
-                 mf_str request, mf_str response);
+                 mf_str request, mf_str response, mf_str name);
     /* A message of token.h; and that there are others to be kept secret. */
     void (*token)(void *arg, enum message type, const struct msg_token *m,
                   mf_str name, mf_str origin, mf_str tokens);
@@ -41,8 +42,10 @@ struct reports {
 struct destination_options {
     const char *name;
     unsigned concurrency;    /* calls at once */
-    double rate;             /* calls a second, 0: no limit */
-    int64_t ttl_ms, timeout_ms, batch_wait_ms;
+    double rate;             /* requests a second, 0: no limit */
+    double retry_rate;       /* of these, repeated ones; 0: derived */
+    int64_t ttl_ms, batch_wait_ms;
+    int64_t timeout_ms, connect_timeout_ms, first_byte_timeout_ms;
     bool allow_private;
 };
 
@@ -64,9 +67,22 @@ void destination_add_lane(struct destination *d, struct lane *l);
 struct lane *destination_lane(struct destination *d, uint32_t id);
 size_t destination_lane_count(const struct destination *d);
 struct lane *destination_lane_at(struct destination *d, size_t i);
-/* A retry of before a restart. */
+/* A retry of before a restart. event: its text where the journal does not
+ * hold it any more, else empty. */
 void destination_restore(struct destination *d, struct lane *l,
-                         const struct msg_retry *r, mf_str error);
+                         const struct msg_retry *r, mf_str event);
+/* A dead letter is tried again. */
+void destination_revive(struct destination *d, struct lane *l,
+                        const struct msg_revive *r, mf_str event);
+/* Takes the lane's replay over, made by the first of its lanes. -1: its filter
+ * does not compile. Before destination_add_lane(). */
+int destination_own(struct destination *d, struct lane *l,
+                    const struct msg_lane *m, mf_str where, struct err *e);
+/* The lane is freed. False: events of it are not settled. */
+bool destination_drop_lane(struct destination *d, struct lane *l);
+/* The replay goes on, waits, or ends with what is under way. */
+void destination_replay(struct destination *d, struct lane *l,
+                        enum replay_stop stopped);
 
 /* The access token its calls need, or NULL. */
 struct token *destination_token(struct destination *d);
@@ -76,7 +92,7 @@ struct token *destination_token(struct destination *d);
 bool destination_pump(struct destination *d, unsigned budget);
 /* Monotonic ms at which destination_pump() has something to do again without
  * any other event; INT64_MAX for none. */
-int64_t destination_next_ms(const struct destination *d);
+int64_t destination_next_ms(struct destination *d);
 /* Stops reading; what is in flight finishes. */
 void destination_drain(struct destination *d);
 void destination_pause(struct destination *d, bool on);

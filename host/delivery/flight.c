@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * flight.c - calls of the plugin: batches that fill, calls under way, the
- * requests they make and the answers to them.
+ * flight.c - calls of the plugin: batches that fill, calls that wait to be
+ * allowed, calls under way, the requests they make and the answers to them.
  *
- * A flight that is not full waits in `open` for more parts of the same
- * subscription and batch key, at most batch_wait. */
+ * A batch waits in `open` for more parts of the same subscription and batch
+ * key, at most batch_wait. What is complete waits in `ready` until limiter,
+ * breaker, rate and ceiling let it go. Only calls that repeat earlier ones may
+ * be overtaken there, when it is the ceiling on these that they wait for. */
 #include "delivery/inner.h"
 
 #include "base/log.h"
@@ -15,23 +17,42 @@
 
 /* ---- rings ---- */
 
-static void ring_init(struct flight *head)
+static void ring_init(struct ring *r)
 {
-    head->prev = head->next = head;
+    r->head.prev = r->head.next = &r->head;
+    r->count = 0;
 }
 
-static void ring_add(struct flight *head, struct flight *f)
+static struct flight *ring_first(const struct ring *r)
 {
-    f->prev = head->prev;
-    f->next = head;
-    head->prev->next = f;
-    head->prev = f;
+    return r->head.next == &r->head ? NULL : r->head.next;
 }
 
-static void ring_drop(struct flight *f)
+static struct flight *ring_after(const struct ring *r, const struct flight *f)
+{
+    return f->next == &r->head ? NULL : f->next;
+}
+
+static void ring_add(struct ring *r, struct flight *f)
+{
+    f->prev = r->head.prev;
+    f->next = &r->head;
+    r->head.prev->next = f;
+    r->head.prev = f;
+    r->count++;
+}
+
+static void ring_drop(struct ring *r, struct flight *f)
 {
     f->prev->next = f->next;
     f->next->prev = f->prev;
+    r->count--;
+}
+
+static void make_ready(struct destination *d, struct flight *f)
+{
+    ring_add(&d->ready, f);
+    d->late += f->retry;
 }
 
 /* ---- landing ---- */
@@ -52,6 +73,7 @@ static void judge_health(struct destination *d, bool failed, bool probe)
                          chance64())) {
     case HEALTH_WELL:
         log_info("%s: answers again", d->name);
+        limiter_revive(&d->limiter);
         d->changed = true;
         break;
     case HEALTH_ILL:
@@ -65,31 +87,58 @@ static void judge_health(struct destination *d, bool failed, bool probe)
     }
 }
 
-static void land(struct flight *f)
+/* What the call says of the far side's load. */
+static void judge_load(struct destination *d, const struct flight *f)
 {
-    struct destination *d = f->d;
-    bool failed = false, told = false;
+    enum limiter_result result = f->unanswered ? LIMITER_BUSY : LIMITER_GOOD;
+
+    for (unsigned i = 0; i < f->count && result != LIMITER_BUSY; i++) {
+        int32_t status = call_result(f->call, i)->status;
+
+        if (status == 429 || status == 503 || status == 408)
+            result = LIMITER_BUSY;
+        else if (status_retryable(status))
+            result = LIMITER_ILL;
+    }
+    if (f->answered || f->unanswered)
+        limiter_done(&d->limiter, result, f->began_ns, clock_mono_ns(),
+                     d->flying.count);
+}
+
+/* The first result that is no success is told. True if the call failed and
+ * may go well another time; one event that went well says that it may now. */
+static bool tell_failure(struct destination *d, const struct flight *f)
+{
+    bool failed = false, good = false, told = false;
 
     for (unsigned i = 0; i < f->count; i++) {
         const struct call_result *r = call_result(f->call, i);
+        char text[ERROR_TEXT_MAX];
 
-        if (r->status >= 300) {
-            char text[ERROR_TEXT_MAX];
-
-            failed |= status_retryable(r->status);
-            if (!told && !part_wants_token(d, f, i)) {
-                snprintf(text, sizeof text, "%d: %.*s", r->status,
-                         (int)r->message.len, r->message.ptr);
-                destination_note_error(d, text);
-                told = true;
-            }
+        good |= r->status >= 200 && r->status < 300;
+        if (r->status < 300)
+            continue;
+        failed |= status_retryable(r->status);
+        if (!told && !part_wants_token(d, f, i)) {
+            snprintf(text, sizeof text, "%d: %.*s", r->status,
+                     (int)r->message.len, r->message.ptr);
+            destination_note_error(d, text);
+            told = true;
         }
     }
-    judge_health(d, failed, f->probe);
+    return failed && !good;
+}
+
+static void land(struct flight *f)
+{
+    struct destination *d = f->d;
+
+    judge_health(d, tell_failure(d, f), f->probe);
+    judge_load(d, f);
     for (unsigned i = 0; i < f->count; i++)
         part_judge(d, f, i);
-    ring_drop(f);
-    d->flying_count--;
+    ring_drop(&d->flying, f);
+    d->replay_flying -= f->replay;
     flight_free(f);
     if (!d->pumping && d->settled)
         d->settled(d->settled_arg);
@@ -141,14 +190,18 @@ static void on_answer(void *arg, uint32_t id, const struct call_answer *a,
 {
     struct flight *f = arg;
     struct destination *d = f->d;
+    struct call_answer told = *a;
 
+    told.why = mf_cstr(why);
     f->outstanding--;
+    f->answered |= a->status != 0;
+    f->unanswered |= a->status == 0 && a->failure != MF_FAIL_REFUSED;
     d->delivery_ns += (uint64_t)took_ns;
     d->deliveries++;
     count_class(d, a);
     keep_answer(f, a, why);
     mark(f, PHASE_JUDGE, 0);
-    call_answer(f->call, id, a);
+    call_answer(f->call, id, &told);
     slot_unmark(d->slot);
     send_queued(f);
 }
@@ -159,6 +212,8 @@ static void send_queued(struct flight *f)
     const struct call_request *r;
 
     while ((r = call_next(f->call))) {
+        if (f->last) /* one was paid for when the call left */
+            bucket_owe(&d->pacing.calls, clock_mono_ms());
         f->outstanding++;
         f->last = r;
         transport_send(d->transport, r, &d->transport_options, on_answer, f);
@@ -201,21 +256,25 @@ static void launch(struct flight *f)
     int64_t now = clock_ms();
 
     for (unsigned i = 0; i < f->count; i++) {
-        lane_counters(f->parts[i].ev->lane)->attempts++;
+        struct counters *c = lane_counters(f->parts[i].ev->lane);
+
+        c->attempts++;
+        c->retries += f->parts[i].attempts > 0;
         if (f->parts[i].first_ms == 0)
             f->parts[i].first_ms = now;
     }
     f->probe = health_probing(&d->health);
+    f->began_ns = clock_mono_ns();
+    f->token = d->token ? token_version(d->token) : 0;
     ring_add(&d->flying, f);
-    d->flying_count++;
+    f->replay = lane_owner(f->parts[0].ev->lane) != NULL;
+    d->replay_flying += f->replay;
     mark(f, native ? PHASE_DELIVER : PHASE_PERFORM,
          native ? d->transport_options.timeout_ms + PLUGIN_GRACE_MS : 0);
     if (native) {
-        int64_t began = clock_mono_ns();
-
         call_on_wait(f->call, send_waiting, f);
         call_deliver(f->call, now + d->transport_options.timeout_ms);
-        d->delivery_ns += (uint64_t)(clock_mono_ns() - began);
+        d->delivery_ns += (uint64_t)(clock_mono_ns() - f->began_ns);
         d->deliveries++;
     } else {
         call_start(f->call);
@@ -224,13 +283,13 @@ static void launch(struct flight *f)
     send_queued(f);
 }
 
-static struct flight *flight_new(struct destination *d, unsigned subscription)
+static struct flight *flight_new(struct destination *d, const struct part *p)
 {
     struct flight *f = xcalloc(1, sizeof *f);
 
     f->d = d;
-    f->call = call_new(d->instance, subscription);
-    f->token = d->token ? token_version(d->token) : 0;
+    f->call = call_new(d->instance, p->subscription);
+    f->retry = p->attempts > 0;
     return f;
 }
 
@@ -257,96 +316,167 @@ static bool batch_full(const struct destination *d, const struct flight *f)
            (bytes && call_bytes(f->call) >= bytes);
 }
 
-static struct flight *open_batch(struct destination *d, unsigned subscription,
+static void close_batch(struct destination *d, struct flight *f)
+{
+    ring_drop(&d->open, f);
+    make_ready(d, f);
+}
+
+/* The open batch that has room for the part, or a new one. Retries keep to
+ * themselves: they may have to wait for the ceiling. */
+static struct flight *open_batch(struct destination *d, const struct part *p,
                                  mf_str key, size_t more)
 {
-    uint64_t bytes = instance_batch_bytes(d->instance, subscription);
+    uint64_t bytes = instance_batch_bytes(d->instance, p->subscription);
     struct flight *f;
 
-    for (f = d->open.next; f != &d->open; f = f->next)
-        if (f->parts[0].subscription == subscription && mf_eq(f->key, key) &&
-            !batch_full(d, f) &&
-            (!bytes || call_bytes(f->call) + more <= bytes))
-            return f;
-    f = flight_new(d, subscription);
+    for (f = ring_first(&d->open); f; f = ring_after(&d->open, f))
+        if (f->parts[0].subscription == p->subscription &&
+            f->retry == (p->attempts > 0) && mf_eq(f->key, key)) {
+            if (!bytes || call_bytes(f->call) + more <= bytes)
+                return f;
+            close_batch(d, f);
+            break;
+        }
+    if (d->open.count == OPEN_BATCHES_MAX)
+        close_batch(d, ring_first(&d->open));
+    f = flight_new(d, p);
     f->key = (mf_str){ xstrndup(key.ptr ? key.ptr : "", key.len), key.len };
     f->flush_ms = clock_mono_ms() + d->batch_wait_ms;
     ring_add(&d->open, f);
-    d->open_count++;
     return f;
 }
-
-bool flight_room(const struct destination *d)
-{
-    return d->flying_count < d->concurrency;
-}
-
-bool flights_flush(struct destination *d, int64_t now_ms)
-{
-    struct flight *next;
-
-    for (struct flight *f = d->open.next; f != &d->open; f = next) {
-        next = f->next;
-        if (!d->draining && now_ms < f->flush_ms && !batch_full(d, f))
-            continue;
-        if (!flight_room(d) || (now_ms < d->health.hold_ms && !d->draining) ||
-            !bucket_take(&d->bucket, now_ms))
-            return true;
-        ring_drop(f);
-        d->open_count--;
-        launch(f);
-        next = d->open.next; /* landing may have changed the ring */
-    }
-    return false;
-}
-
-int64_t flights_due_ms(const struct destination *d)
-{
-    int64_t at = INT64_MAX;
-
-    for (struct flight *f = d->open.next; f != &d->open; f = f->next)
-        if (f->flush_ms < at)
-            at = f->flush_ms;
-    return at;
-}
-
-/* ---- taking on ---- */
 
 void flight_take(struct destination *d, const struct part *p, mf_val event,
                  mf_val payload)
 {
-    unsigned sub = p->subscription;
     struct flight *f;
 
-    if (instance_batch_size(d->instance, sub) > 1 &&
+    if (instance_batch_size(d->instance, p->subscription) > 1 &&
         !suspects_alone(d->suspects, p->ev->at.seq)) {
-        mf_str key = instance_batch_key(d->instance, sub, payload,
+        mf_str key = instance_batch_key(d->instance, p->subscription, payload,
                                         &d->map_arena);
 
-        f = open_batch(d, sub, key, payload.len);
+        f = open_batch(d, p, key, payload.len);
         board(f, p, event, payload);
+        if (batch_full(d, f))
+            close_batch(d, f);
         return;
     }
-    f = flight_new(d, sub);
+    f = flight_new(d, p);
     board(f, p, event, payload);
-    bucket_take(&d->bucket, clock_mono_ms());
-    launch(f);
+    make_ready(d, f);
+}
+
+/* ---- who may go ---- */
+
+bool flight_room(const struct destination *d)
+{
+    return d->flying.count < limiter_limit(&d->limiter) &&
+           transport_room(d->transport, &d->account);
+}
+
+int64_t flight_start_ms(struct destination *d, bool retry, int64_t now_ms)
+{
+    int64_t at = now_ms + pacing_wait_ms(&d->pacing, retry, now_ms);
+
+    if (!flight_room(d))
+        return INT64_MAX;
+    if (health_probing(&d->health)) {
+        if (d->flying.count)
+            return INT64_MAX;
+        if (at < d->health.probe_ms)
+            at = d->health.probe_ms;
+    }
+    return at < d->health.hold_ms ? d->health.hold_ms : at;
+}
+
+static void close_due(struct destination *d, int64_t now_ms)
+{
+    struct flight *f;
+
+    while ((f = ring_first(&d->open)) &&
+           (d->draining || now_ms >= f->flush_ms))
+        close_batch(d, f);
+}
+
+bool flights_flush(struct destination *d, int64_t now_ms)
+{
+    struct flight *f, *next;
+
+    close_due(d, now_ms);
+    for (f = ring_first(&d->ready); f; f = next) {
+        next = ring_after(&d->ready, f);
+        if (flight_start_ms(d, f->retry, now_ms) > now_ms) {
+            if (!f->retry || flight_start_ms(d, false, now_ms) > now_ms)
+                return true;
+            continue;
+        }
+        ring_drop(&d->ready, f);
+        d->late -= f->retry;
+        pacing_take(&d->pacing, f->retry, now_ms);
+        launch(f);
+        next = ring_first(&d->ready); /* landing may have changed the ring */
+    }
+    return false;
+}
+
+int64_t flights_due_ms(struct destination *d, int64_t now_ms)
+{
+    int64_t at = INT64_MAX, t;
+
+    if (ring_first(&d->open))
+        at = ring_first(&d->open)->flush_ms;
+    if (d->late && (t = flight_start_ms(d, true, now_ms)) < at)
+        at = t;
+    if (d->ready.count > d->late &&
+        (t = flight_start_ms(d, false, now_ms)) < at)
+        at = t;
+    return at;
 }
 
 /* ---- life ---- */
 
+/* An event of which this is the only part begins anew with the next worker.
+ * Where others of it may be settled, this one needs a row of its own, or they
+ * would be sent again with it. */
+static void give_back(struct destination *d, struct flight *f)
+{
+    for (unsigned i = 0; i < f->count; i++) {
+        struct part *p = &f->parts[i];
+
+        if (!p->persisted && p->ev->total > 1)
+            part_set_aside(d, p, NULL, 0, MF_STR("its worker was replaced"), 0);
+    }
+    flight_free(f);
+}
+
+void flights_give_back(struct destination *d)
+{
+    struct flight *f;
+
+    while ((f = ring_first(&d->open)))
+        close_batch(d, f);
+    while ((f = ring_first(&d->ready))) {
+        ring_drop(&d->ready, f);
+        give_back(d, f);
+    }
+    d->late = 0;
+}
+
 void flights_init(struct destination *d)
 {
     ring_init(&d->open);
+    ring_init(&d->ready);
     ring_init(&d->flying);
 }
 
-static void free_ring(struct flight *head)
+static void free_ring(struct ring *r)
 {
-    while (head->next != head) {
-        struct flight *f = head->next;
+    struct flight *f;
 
-        ring_drop(f);
+    while ((f = ring_first(r))) {
+        ring_drop(r, f);
         flight_free(f);
     }
 }
@@ -354,5 +484,6 @@ static void free_ring(struct flight *head)
 void flights_deinit(struct destination *d)
 {
     free_ring(&d->open);
+    free_ring(&d->ready);
     free_ring(&d->flying);
 }

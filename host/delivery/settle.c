@@ -6,6 +6,7 @@
  * A part that is set aside leaves its lane's window for a row in state.db, so
  * that the lane goes on; the row goes with the part's end. */
 #include "delivery/inner.h"
+#include "delivery/replay.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +35,12 @@ static mf_str request_text(const struct flight *f, size_t most,
                         r->body.ptr ? r->body.ptr : "");
 }
 
+static mf_str member_text(mf_str event, mf_str key, struct arena *a)
+{
+    return event.len ? json_text(json_get(json_root(event), key), a)
+                     : (mf_str){ "", 0 };
+}
+
 static mf_str answer_text(const struct flight *f)
 {
     return f && f->last_answer ? mf_cstr(f->last_answer) : (mf_str){ "", 0 };
@@ -58,48 +65,48 @@ void part_bury(struct destination *d, struct part *p, enum dead_reason why,
     struct journal_record r;
     struct arena a;
     struct err e;
-    mf_str id;
+    mf_str id, name;
 
     arena_init(&a, 1 << 20);
-    if (event.len == 0 && why != DEAD_GONE &&
-        lane_reread(p->ev->lane, p->ev, &r, &e) == 0)
+    if (event.len == 0 &&
+        lane_reread(p->ev->lane, p->ev, &r, &e) == LANE_EVENT)
         event = r.payload;
-    id = event.len ? json_text(json_get(json_root(event), MF_STR("messageId")),
-                               &a)
-                   : (mf_str){ "", 0 };
+    id = member_text(event, MF_STR("messageId"), &a);
+    name = member_text(event, MF_STR("event"), &a);
+    if (name.len == 0)
+        name = member_text(event, MF_STR("name"), &a);
     d->reports.dead(d->reports.arg, &m, text_cut(error, ERROR_TEXT_MAX),
                     mf_cstr(action ? action->slug : ""), id,
                     event.len <= DEAD_EVENT_BYTES ? event : (mf_str){ "", 0 },
-                    request_text(f, DEAD_EXCHANGE_BYTES, &a), answer_text(f));
+                    request_text(f, DEAD_EXCHANGE_BYTES, &a), answer_text(f),
+                    text_cut(name, DEAD_NAME_BYTES));
     arena_deinit(&a);
     part_settle(d, p, (uint8_t)(PART_DEAD + why));
 }
 
-/* The part leaves the lane's window for a row in state.db. */
-static void set_aside(struct destination *d, struct part *p,
-                      const struct call_result *r, const struct flight *f,
-                      int64_t wait_ms)
+void part_set_aside(struct destination *d, struct part *p,
+                    const struct flight *f, int32_t status, mf_str error,
+                    int64_t wait_ms)
 {
-    mf_str error = text_cut(r->message, ERROR_TEXT_MAX);
+    mf_str text = text_cut(error, ERROR_TEXT_MAX);
     struct msg_retry m = { .key = { lane_id(p->ev->lane), p->key,
                                     p->ev->at.seq },
                            .at = p->ev->at,
                            .due_ms = clock_ms() + wait_ms,
                            .first_ms = p->first_ms,
                            .attempts = p->attempts,
-                           .status = r->status,
+                           .status = status,
                            .event_dead = p->ev->dead,
-                           .error_len = (uint32_t)error.len };
+                           .error_len = (uint32_t)text.len };
     struct arena a;
 
     arena_init(&a, 1 << 20);
-    d->reports.retry(d->reports.arg, &m, error,
+    d->reports.retry(d->reports.arg, &m, text,
                      text_cut(request_text(f, ATTEMPT_BYTES, &a),
                               ATTEMPT_BYTES),
                      text_cut(answer_text(f), ATTEMPT_BYTES));
     arena_deinit(&a);
     p->persisted = true;
-    lane_counters(p->ev->lane)->retries++;
     lane_set_aside(p->ev);
     retries_push(&d->retries, p, clock_mono_ms() + wait_ms);
 }
@@ -107,14 +114,20 @@ static void set_aside(struct destination *d, struct part *p,
 static void try_again(struct destination *d, struct part *p,
                       const struct call_result *r, const struct flight *f)
 {
+    const struct replay *replay = lane_owner(p->ev->lane);
+
+    if (replay && replay->stopped == REPLAY_CANCELLED) {
+        part_settle(d, p, PART_SKIPPED);
+        return;
+    }
     if (clock_ms() - p->ev->received_ms > d->ttl_ms) {
         part_bury(d, p, DEAD_EXPIRED, r->status, r->message, f,
                   (mf_str){ "", 0 });
         return;
     }
-    set_aside(d, p, r, f,
-              backoff_ms(p->attempts, BACKOFF_FIRST_MS, BACKOFF_LAST_MS,
-                         r->retry_after_ms, chance64()));
+    part_set_aside(d, p, f, r->status, r->message,
+                   backoff_ms(p->attempts, BACKOFF_FIRST_MS, BACKOFF_LAST_MS,
+                              r->retry_after_ms, chance64()));
 }
 
 /* Retry-After is about the far side, not about the one event. */
@@ -137,7 +150,7 @@ void part_judge(struct destination *d, struct flight *f, unsigned i)
 
     if (part_wants_token(d, f, i)) {
         p->refused = token_refused(d->token, f->token);
-        set_aside(d, p, r, f, 0);
+        part_set_aside(d, p, f, r->status, r->message, 0);
         return;
     }
     p->refused = false;

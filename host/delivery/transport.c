@@ -5,7 +5,14 @@
  * Traps of libcurl 7.88 that are dealt with here: a set CApath switches the
  * cache of parsed certificates off (0.75 MB and 20 ms a connection), so it is
  * unset; "Expect:" is sent empty, or small bodies wait for a 100; environment
- * proxies are not looked at, since the address check would see the proxy's. */
+ * proxies are not looked at, since the address check would see the proxy's; a
+ * request that ends while its name is being resolved would wait for the
+ * resolver and the whole loop with it, so its thread is left alone instead.
+ *
+ * Deadlines are kept here and not by libcurl, which knows none for the first
+ * byte: one timer, set to the earliest that may strike. When it fires it is
+ * mostly that of a request that has long ended, and is set anew; a request
+ * costs no timer of its own. */
 #include "delivery/transport.h"
 
 #include "base/buf.h"
@@ -16,6 +23,7 @@
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -23,7 +31,12 @@
 #include <zlib.h>
 
 #define IDLE_EASY_MAX   256  /* handles kept for the next request */
-#define CONNECTIONS_MAX 1024 /* kept alive */
+#define CONNECTIONS_MAX IN_FLIGHT_MAX /* kept alive */
+#define STACK_BYTES     (512u << 10) /* of resolver threads; they count against
+                                        the worker's memory */
+
+/* Which deadline struck. */
+enum strike { STRUCK_NOT, STRUCK_CONNECT, STRUCK_FIRST_BYTE, STRUCK_TOTAL };
 
 struct exchange {
     struct transport *t;
@@ -33,7 +46,11 @@ struct exchange {
     transport_fn *done;
     void *arg;
     uint32_t id;
-    bool allow_private, refused, connected, cut;
+    bool allow_private, refused, connected, begun, cut;
+    enum strike struck;
+    int64_t connect_ms, first_byte_ms, timeout_ms; /* 0: none */
+    struct transport_account *account;
+    size_t held; /* of account->held */
     struct curl_slist *sent;
     struct buf body, gzipped;
     struct event *wait; /* NULL until one of its requests had to */
@@ -53,8 +70,10 @@ struct transport {
     struct event_base *base;
     CURLM *multi;
     struct event *timer;
+    struct event *deadline;
+    int64_t deadline_ms; /* when that is set to, monotonic; INT64_MAX: not */
     struct exchange *idle, *busy;
-    unsigned idle_count, in_flight;
+    unsigned idle_count, in_flight, share;
     bool hurried;
 };
 
@@ -148,11 +167,18 @@ static int on_connected(void *arg, char *ip, char *local, int port,
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
     struct exchange *x = arg;
-    size_t len = size * n, room = x->body.max - x->body.len;
+    size_t len = size * n, room = x->body.max - x->body.len, keep;
 
+    if (x->account && ANSWERS_HELD_MAX - x->account->held < room)
+        room = ANSWERS_HELD_MAX - x->account->held;
+    keep = len < room ? len : room;
     if (len > room)
         x->cut = true;
-    buf_add(&x->body, data, len < room ? len : room);
+    buf_add(&x->body, data, keep);
+    if (x->account) {
+        x->held += keep;
+        x->account->held += keep;
+    }
     return len;
 }
 
@@ -164,6 +190,7 @@ static size_t on_header(char *data, size_t size, size_t n, void *arg)
     mf_str name, value;
     char *colon;
 
+    x->begun = true;
     if (len >= 5 && memcmp(data, "HTTP/", 5) == 0) {
         buf_clear(&x->header_text); /* after a 1xx, or a new answer */
         x->header_count = 0;
@@ -244,6 +271,10 @@ static void recycle(struct exchange *x)
     if (x->next_busy)
         x->next_busy->prev_busy = x->prev_busy;
     t->in_flight--;
+    if (x->account) {
+        x->account->in_flight--;
+        x->account->held -= x->held;
+    }
     if (t->idle_count == IDLE_EASY_MAX || x->body.cap > 65536) {
         exchange_free(x);
         return;
@@ -251,6 +282,30 @@ static void recycle(struct exchange *x)
     x->next = t->idle;
     t->idle = x;
     t->idle_count++;
+}
+
+/* In words that name the key that sets it. */
+static void strike_text(struct exchange *x)
+{
+    bool unconnected = !x->connected && x->struck == STRUCK_TOTAL;
+
+    switch (x->struck) {
+    case STRUCK_CONNECT:
+        snprintf(x->error, sizeof x->error,
+                 "no connection within %lld ms (connect_timeout)",
+                 (long long)x->connect_ms);
+        break;
+    case STRUCK_FIRST_BYTE:
+        snprintf(x->error, sizeof x->error,
+                 "no first byte of an answer within %lld ms "
+                 "(first_byte_timeout)",
+                 (long long)x->first_byte_ms);
+        break;
+    default:
+        snprintf(x->error, sizeof x->error, "no %s within %lld ms (timeout)",
+                 unconnected ? "connection" : "complete answer",
+                 (long long)x->timeout_ms);
+    }
 }
 
 static void finish(struct exchange *x, CURLcode code)
@@ -298,6 +353,69 @@ static void collect(struct transport *t)
         curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&x);
         curl_multi_remove_handle(t->multi, easy);
         finish(x, code);
+    }
+}
+
+/* ---- deadlines ---- */
+
+static int64_t earlier(int64_t at_ms, int64_t began_ms, int64_t limit_ms,
+                       enum strike which, enum strike *struck)
+{
+    if (limit_ms <= 0 || began_ms + limit_ms >= at_ms)
+        return at_ms;
+    *struck = which;
+    return began_ms + limit_ms;
+}
+
+/* When the exchange is out of time, and which limit that is. */
+static int64_t due_ms(const struct exchange *x, enum strike *which)
+{
+    int64_t began = x->began_ns / 1000000, at = INT64_MAX;
+
+    *which = STRUCK_NOT;
+    if (x->waiting)
+        return at;
+    at = earlier(at, began, x->timeout_ms, STRUCK_TOTAL, which);
+    if (!x->begun)
+        at = earlier(at, began, x->first_byte_ms, STRUCK_FIRST_BYTE, which);
+    if (!x->connected)
+        at = earlier(at, began, x->connect_ms, STRUCK_CONNECT, which);
+    return at;
+}
+
+static void set_deadline(struct transport *t, int64_t at_ms, int64_t now_ms)
+{
+    int64_t wait = at_ms > now_ms ? at_ms - now_ms : 0;
+    struct timeval tv = { wait / 1000, wait % 1000 * 1000 };
+
+    if (at_ms >= t->deadline_ms)
+        return;
+    t->deadline_ms = at_ms;
+    event_add(t->deadline, &tv);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+    struct transport *t = arg;
+    int64_t now = clock_mono_ms();
+    struct exchange *next;
+
+    (void)fd;
+    (void)what;
+    t->deadline_ms = INT64_MAX;
+    for (struct exchange *x = t->busy; x; x = next) {
+        enum strike which;
+        int64_t at = due_ms(x, &which);
+
+        next = x->next_busy;
+        if (at > now) {
+            set_deadline(t, at, now);
+            continue;
+        }
+        x->struck = which;
+        strike_text(x);
+        curl_multi_remove_handle(t->multi, x->easy);
+        finish(x, CURLE_OPERATION_TIMEDOUT);
     }
 }
 
@@ -376,11 +494,20 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
 struct transport *transport_new(struct event_base *base)
 {
     struct transport *t = xcalloc(1, sizeof *t);
+    pthread_attr_t small;
 
     t->base = base;
     t->multi = curl_multi_init();
     ASSERT(t->multi);
     t->timer = evtimer_new(base, on_timer, t);
+    t->deadline = evtimer_new(base, on_deadline, t);
+    t->deadline_ms = INT64_MAX;
+    t->share = IN_FLIGHT_MAX;
+    if (pthread_attr_init(&small) == 0) {
+        pthread_attr_setstacksize(&small, STACK_BYTES);
+        pthread_setattr_default_np(&small);
+        pthread_attr_destroy(&small);
+    }
     curl_multi_setopt(t->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
     curl_multi_setopt(t->multi, CURLMOPT_SOCKETDATA, t);
     curl_multi_setopt(t->multi, CURLMOPT_TIMERFUNCTION, set_timer);
@@ -403,12 +530,27 @@ void transport_free(struct transport *t)
     }
     curl_multi_cleanup(t->multi);
     event_free(t->timer);
+    event_free(t->deadline);
     free(t);
 }
 
 unsigned transport_in_flight(const struct transport *t)
 {
     return t->in_flight;
+}
+
+void transport_share(struct transport *t, unsigned destinations)
+{
+    t->share = destinations > 1 ? IN_FLIGHT_MAX / 2 / destinations
+                                : IN_FLIGHT_MAX;
+    if (t->share == 0)
+        t->share = 1;
+}
+
+bool transport_room(const struct transport *t,
+                    const struct transport_account *a)
+{
+    return a->in_flight < t->share || t->in_flight < IN_FLIGHT_MAX / 2;
 }
 
 /* ---- sending ---- */
@@ -434,7 +576,10 @@ static struct exchange *take(struct transport *t)
     buf_clear(&x->gzipped);
     buf_clear(&x->header_text);
     x->header_count = 0;
-    x->refused = x->connected = x->cut = false;
+    x->refused = x->connected = x->begun = x->cut = false;
+    x->struck = STRUCK_NOT;
+    x->account = NULL;
+    x->held = 0;
     x->error[0] = 0;
     x->prev_busy = NULL;
     x->next_busy = t->busy;
@@ -525,12 +670,22 @@ static void set_headers(struct exchange *x, const struct call_request *r)
     curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, x->sent);
 }
 
-static void set_options(struct exchange *x, const struct call_request *r,
-                        const struct transport_options *o, const char *url)
+static void set_limits(struct exchange *x, const struct call_request *r,
+                       const struct transport_options *o)
 {
-    int64_t timeout = r->timeout_ms && r->timeout_ms < o->timeout_ms
-                          ? r->timeout_ms
-                          : o->timeout_ms;
+    x->allow_private = o->allow_private;
+    x->timeout_ms = r->timeout_ms && r->timeout_ms < o->timeout_ms
+                        ? r->timeout_ms
+                        : o->timeout_ms;
+    x->connect_ms = o->connect_ms;
+    x->first_byte_ms = o->first_byte_ms;
+    x->account = o->account;
+    if (x->account)
+        x->account->in_flight++;
+}
+
+static void set_options(struct exchange *x, const char *url)
+{
     CURL *e = x->easy;
 
     curl_easy_setopt(e, CURLOPT_URL, url);
@@ -541,8 +696,7 @@ static void set_options(struct exchange *x, const struct call_request *r,
     curl_easy_setopt(e, CURLOPT_PROXY, "");
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
-    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)timeout);
-    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, x);
     curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_connected);
@@ -557,8 +711,11 @@ static void set_options(struct exchange *x, const struct call_request *r,
 /* Cannot fail but for memory; starts at the loop's next turn. */
 static void begin(struct exchange *x)
 {
+    enum strike which;
+
     x->began_ns = clock_mono_ns();
     ASSERT(curl_multi_add_handle(x->t->multi, x->easy) == CURLM_OK);
+    set_deadline(x->t, due_ms(x, &which), x->began_ns / 1000000);
 }
 
 static void on_waited(evutil_socket_t fd, short what, void *arg)
@@ -595,8 +752,8 @@ static struct exchange *prepare(struct transport *t,
     x->done = done;
     x->arg = arg;
     x->id = r->id;
-    x->allow_private = o->allow_private;
-    set_options(x, r, o, url);
+    set_limits(x, r, o);
+    set_options(x, url);
     free(url);
     set_body(x, r);
     if (strcmp(r->method, "HEAD") == 0)
@@ -625,6 +782,11 @@ void transport_wait(struct transport *t, const struct call_request *r,
 {
     struct exchange *x = prepare(t, r, o, done, arg);
 
+    /* The loop stands still, and its deadlines with it: libcurl's count. */
+    curl_easy_setopt(x->easy, CURLOPT_TIMEOUT_MS, (long)x->timeout_ms);
+    if (x->connect_ms > 0)
+        curl_easy_setopt(x->easy, CURLOPT_CONNECTTIMEOUT_MS,
+                         (long)x->connect_ms);
     x->began_ns = clock_mono_ns();
     finish(x, curl_easy_perform(x->easy));
 }

@@ -9,6 +9,7 @@
 #include <manifold/destination.h>
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -25,6 +26,44 @@
 
 #define REQUEST_MAX 65536
 #define CLIENTS_MAX 512
+
+/* ---- a resolver that hangs ---- */
+
+/* Takes the place of libc's for all of this process: names under .stuck are
+ * not answered until they are let go. */
+static pthread_mutex_t stuck_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t stuck_moved = PTHREAD_COND_INITIALIZER;
+static bool stuck_let_go;
+static unsigned stuck_waiting;
+
+int getaddrinfo(const char *name, const char *service,
+                const struct addrinfo *hints, struct addrinfo **out)
+{
+    (void)service;
+    (void)hints;
+    *out = NULL;
+    if (!name || !strstr(name, ".stuck"))
+        return EAI_NONAME;
+    pthread_mutex_lock(&stuck_lock);
+    stuck_waiting++;
+    pthread_cond_broadcast(&stuck_moved);
+    while (!stuck_let_go)
+        pthread_cond_wait(&stuck_moved, &stuck_lock);
+    stuck_waiting--;
+    pthread_cond_broadcast(&stuck_moved);
+    pthread_mutex_unlock(&stuck_lock);
+    return EAI_NONAME;
+}
+
+static void let_stuck_go(void)
+{
+    pthread_mutex_lock(&stuck_lock);
+    stuck_let_go = true;
+    pthread_cond_broadcast(&stuck_moved);
+    while (stuck_waiting > 0)
+        pthread_cond_wait(&stuck_moved, &stuck_lock);
+    pthread_mutex_unlock(&stuck_lock);
+}
 
 /* ---- the far side ---- */
 
@@ -80,6 +119,12 @@ static bool answer(int fd, const char *path)
         char c;
 
         return recv(fd, &c, 1, 0) > 0; /* until the other side gives up */
+    }
+    if (strncmp(path, "/half", 5) == 0) {
+        char c;
+
+        say(fd, "HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\nhalf");
+        return recv(fd, &c, 1, 0) > 0;
     }
     if (strncmp(path, "/redirect", 9) == 0)
         say(fd, "HTTP/1.1 302 X\r\nLocation: /elsewhere\r\n"
@@ -524,6 +569,113 @@ static void many_at_once_and_over_kept_connections(void **state)
     assert_int_equal(atomic_load(&f->server.requests), 300);
 }
 
+/* A request says which of its limits struck, and by how much. */
+static void each_deadline_is_told_by_its_name(void **state)
+{
+    struct fixture *f = *state;
+
+    f->o.connect_ms = 5000;
+    f->o.first_byte_ms = 60;
+    get(f, "GET", "/hang");
+    assert_int_equal(f->failure, MF_FAIL_TIMEOUT);
+    assert_string_equal(f->error, "no first byte of an answer within 60 ms "
+                                  "(first_byte_timeout)");
+    f->o.timeout_ms = 70;
+    get(f, "GET", "/half"); /* its first byte came in time */
+    assert_int_equal(f->failure, MF_FAIL_TIMEOUT);
+    assert_string_equal(f->error,
+                        "no complete answer within 70 ms (timeout)");
+    f->o.first_byte_ms = 0;
+    get(f, "GET", "/hang");
+    assert_string_equal(f->error,
+                        "no complete answer within 70 ms (timeout)");
+    f->o.timeout_ms = 10000;
+    f->o.first_byte_ms = 9000;
+    get(f, "GET", "/x"); /* they leave no trace */
+    assert_int_equal(f->status, 200);
+}
+
+/* A request that names a shorter time has that. */
+static void a_request_may_be_shorter_than_its_destination(void **state)
+{
+    struct fixture *f = *state;
+    char url[128];
+    struct call_request r = request(f, "GET", "/hang", url, sizeof url);
+
+    r.timeout_ms = 40;
+    transport_send(f->t, &r, &f->o, on_done, f);
+    run_until(f, 1);
+    assert_string_equal(f->error,
+                        "no complete answer within 40 ms (timeout)");
+}
+
+/* Neither the one whose name does not resolve nor its end stops the loop. */
+static void a_resolver_that_hangs_stops_nobody(void **state)
+{
+    struct fixture *f = *state, other = { 0 };
+    char url[128];
+    struct call_request r = { .method = "GET",
+                              .url = MF_STR("http://name.stuck/"),
+                              .real_url = MF_STR("http://name.stuck/") };
+
+    f->o.connect_ms = 50;
+    for (unsigned i = 0; i < 3; i++)
+        transport_send(f->t, &r, &f->o, on_done, f);
+    r = request(f, "GET", "/x", url, sizeof url);
+    f->o.connect_ms = 5000;
+    transport_send(f->t, &r, &f->o, on_done, &other);
+    while (other.answers < 1)
+        event_base_loop(f->base, EVLOOP_ONCE);
+    assert_int_equal(other.status, 200);
+    run_until(f, 3); /* while getaddrinfo() still waits for us */
+    assert_int_equal(f->failure, MF_FAIL_TIMEOUT);
+    assert_string_equal(f->error,
+                        "no connection within 50 ms (connect_timeout)");
+    let_stuck_go();
+}
+
+/* What one holds of answers is its own affair, up to a limit. */
+static void answers_that_are_held_are_limited(void **state)
+{
+    struct fixture *f = *state;
+    struct transport_account account = { 0 };
+
+    f->o.account = &account;
+    get(f, "GET", "/long");
+    assert_int_equal(f->body_len, ANSWER_BYTES_MAX);
+    assert_int_equal(account.held, 0);
+    assert_int_equal(account.in_flight, 0);
+    account.held = ANSWERS_HELD_MAX - 1000; /* by others of it */
+    get(f, "GET", "/long");
+    assert_int_equal(f->status, 200);
+    assert_int_equal(f->body_len, 1000);
+    assert_int_equal(account.held, ANSWERS_HELD_MAX - 1000);
+}
+
+/* One that hangs may take what is free, never what others have for sure. */
+static void requests_under_way_are_dealt_out(void **state)
+{
+    struct fixture *f = *state;
+    struct transport_account dead = { 0 }, well = { 0 };
+    char url[128];
+    struct call_request r = request(f, "GET", "/hang", url, sizeof url);
+
+    transport_share(f->t, 128); /* five each, 640 for whoever comes */
+    f->o.account = &dead;
+    for (unsigned i = 0; transport_room(f->t, &dead); i++) {
+        assert_true(i < IN_FLIGHT_MAX / 2);
+        transport_send(f->t, &r, &f->o, on_done, f);
+    }
+    assert_int_equal(transport_in_flight(f->t), IN_FLIGHT_MAX / 2);
+    assert_true(transport_room(f->t, &well));
+    well.in_flight = 4;
+    assert_true(transport_room(f->t, &well));
+    well.in_flight = 5;
+    assert_false(transport_room(f->t, &well));
+    transport_free(f->t); /* none of these was begun */
+    f->t = NULL;
+}
+
 static void what_is_under_way_can_be_dropped(void **state)
 {
     struct fixture *f = *state;
@@ -591,6 +743,11 @@ int main(void)
         TEST(a_kept_connection_is_not_a_way_round),
         TEST(other_schemes_are_refused),
         TEST(many_at_once_and_over_kept_connections),
+        TEST(each_deadline_is_told_by_its_name),
+        TEST(a_request_may_be_shorter_than_its_destination),
+        TEST(a_resolver_that_hangs_stops_nobody),
+        TEST(answers_that_are_held_are_limited),
+        TEST(requests_under_way_are_dealt_out),
         TEST(what_is_under_way_can_be_dropped),
         TEST(a_delayed_request_waits_for_its_time),
         TEST(what_waits_can_be_dropped),

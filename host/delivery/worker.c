@@ -103,7 +103,7 @@ static void report_retry_done(void *arg, const struct msg_retry_key *k)
 
 static void report_dead(void *arg, const struct msg_dead *d, mf_str error,
                         mf_str action, mf_str message_id, mf_str event,
-                        mf_str request, mf_str response)
+                        mf_str request, mf_str response, mf_str name)
 {
     struct worker *w = arg;
     struct msg_dead m = *d;
@@ -116,6 +116,7 @@ static void report_dead(void *arg, const struct msg_dead *d, mf_str error,
     m.event_len = add_part(w, event, false);
     m.request_len = add_part(w, request, true);
     m.response_len = add_part(w, response, true);
+    m.name_len = add_part(w, name, false);
     memcpy(w->out.data, &m, sizeof m);
     ipc_send(w->ipc, MSG_DEAD, w->out.data, w->out.len, -1);
 }
@@ -364,8 +365,11 @@ static int add_destination(struct worker *w, mf_val o, struct arena *a,
         .name = copy.ptr,
         .concurrency = (unsigned)number_of(o, "concurrency", 1),
         .rate = json_number(json_get(o, MF_STR("rate")), 0),
+        .retry_rate = json_number(json_get(o, MF_STR("retry_rate")), 0),
         .ttl_ms = number_of(o, "ttl_ms", 14400000),
         .timeout_ms = number_of(o, "timeout_ms", 10000),
+        .connect_timeout_ms = number_of(o, "connect_timeout_ms", 5000),
+        .first_byte_timeout_ms = number_of(o, "first_byte_timeout_ms", 0),
         .batch_wait_ms = number_of(o, "batch_wait_ms", 1000),
         .allow_private = json_is_true(json_get(o, MF_STR("allow_private"))),
     };
@@ -438,6 +442,7 @@ static int configure(struct worker *w, mf_str text, struct err *e)
     while (rc == 0 && json_next(json_get(root, MF_STR("destinations")), &it,
                                 &key, &item))
         rc = add_destination(w, item, a, e);
+    transport_share(w->transport, (unsigned)w->count);
     return rc;
 }
 
@@ -449,37 +454,109 @@ static struct destination *find(struct worker *w, mf_str name)
     return NULL;
 }
 
+/* The next `len` bytes at *p. */
+static mf_str next_text(const char **p, uint32_t len)
+{
+    mf_str t = { *p, len };
+
+    *p += len;
+    return t;
+}
+
+static struct lane *make_lane(struct worker *w, struct destination *d,
+                              const struct msg_lane *m, const char *pending,
+                              mf_str where)
+{
+    struct journal_pos *list = xcalloc(m->pending_count + 1, sizeof *list);
+    struct lane *l;
+    struct err e;
+
+    memcpy(list, pending, m->pending_count * sizeof *list);
+    l = lane_new(w->cache, w->head, m, list);
+    free(list);
+    /* It was compiled when the replay was asked for. */
+    ASSERT(!m->replay || destination_own(d, l, m, where, &e) == 0);
+    destination_add_lane(d, l);
+    return l;
+}
+
 static void on_lane(struct worker *w, mf_str text)
 {
     struct msg_lane m;
-    const char *p = text.ptr + sizeof m;
+    const char *p = text.ptr + sizeof m, *end = text.ptr + text.len;
     struct destination *d;
-    struct journal_pos *pending;
     struct lane *l;
 
     ASSERT(text.len >= sizeof m);
     memcpy(&m, text.ptr, sizeof m);
-    d = find(w, (mf_str){ text.ptr + text.len - m.destination_len,
-                          m.destination_len });
+    end -= m.destination_len;
+    d = find(w, (mf_str){ end, m.destination_len });
     ASSERT(d);
-    pending = xcalloc(m.pending_count + 1, sizeof *pending);
-    memcpy(pending, p, m.pending_count * sizeof *pending);
-    p += m.pending_count * sizeof *pending;
-    l = lane_new(w->cache, w->head, &m, pending);
-    free(pending);
-    lane_set_source(l, (mf_str){ text.ptr + text.len - m.destination_len -
-                                     m.source_len,
+    l = make_lane(w, d, &m, p, (mf_str){ end - m.where_len, m.where_len });
+    lane_set_source(l, (mf_str){ end - m.where_len - m.source_len,
                                  m.source_len });
-    destination_add_lane(d, l);
+    p += m.pending_count * sizeof(struct journal_pos);
     destination_pause(d, m.paused);
     for (uint32_t i = 0; i < m.retry_count; i++) {
         struct msg_retry r;
 
         memcpy(&r, p, sizeof r);
-        p += sizeof r;
-        destination_restore(d, l, &r, (mf_str){ p, r.error_len });
-        p += r.error_len;
+        p += sizeof r + r.error_len;
+        destination_restore(d, l, &r, next_text(&p, r.event_len));
     }
+    if (m.replay)
+        destination_replay(d, l, (enum replay_stop)m.stopped);
+    pump_soon(w);
+}
+
+/* The destination that has the lane, or NULL: it was given back just now. */
+static struct destination *holder_of(struct worker *w, uint32_t lane)
+{
+    for (size_t i = 0; i < w->count; i++)
+        if (!w->left[i] && destination_lane(w->destinations[i], lane))
+            return w->destinations[i];
+    return NULL;
+}
+
+static void on_revive(struct worker *w, mf_str text)
+{
+    struct msg_revive m;
+    struct msg_revived told;
+    struct destination *d;
+
+    ASSERT(text.len >= sizeof m);
+    memcpy(&m, text.ptr, sizeof m);
+    d = holder_of(w, m.key.lane);
+    if (!d)
+        return;
+    told = (struct msg_revived){ m.key, m.at, m.letter, m.since_ms };
+    ipc_send(w->ipc, MSG_REVIVED, &told, sizeof told, -1);
+    destination_revive(d, destination_lane(d, m.key.lane), &m,
+                       (mf_str){ text.ptr + sizeof m, m.event_len });
+    pump_soon(w);
+}
+
+/* A lane that is through. If it is not after all, it stays. */
+static void give_back(struct worker *w, struct destination *d, uint32_t id)
+{
+    report_lanes_of(w, d);
+    if (destination_drop_lane(d, destination_lane(d, id)))
+        ipc_send(w->ipc, MSG_LANE_LEFT, &id, sizeof id, -1);
+}
+
+static void on_replay(struct worker *w, mf_str text)
+{
+    struct msg_replay m;
+    struct destination *d;
+
+    ASSERT(text.len >= sizeof m);
+    memcpy(&m, text.ptr, sizeof m);
+    d = holder_of(w, m.lane);
+    if (d && m.stopped == REPLAY_ENDED)
+        give_back(w, d, m.lane);
+    else if (d)
+        destination_replay(d, destination_lane(d, m.lane),
+                           (enum replay_stop)m.stopped);
     pump_soon(w);
 }
 
@@ -543,6 +620,12 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
     case MSG_CAREFUL:
     case MSG_POISON:
         suspects_message(&w->suspects, type, text);
+        break;
+    case MSG_REVIVE:
+        on_revive(w, text);
+        break;
+    case MSG_REPLAY:
+        on_replay(w, text);
         break;
     case MSG_TOKEN:
     case MSG_TOKEN_LEASE:

@@ -7,7 +7,8 @@
  * plugin, and says MSG_READY or MSG_REFUSED. What it gets by MSG_WORKER_CONFIG:
  *
  *   { "destinations": [ { "name", "settings", "subscriptions"?, "filter"?,
- *       "endpoint"?, "concurrency", "rate", "ttl_ms", "timeout_ms",
+ *       "endpoint"?, "concurrency", "rate", "retry_rate", "order", "ttl_ms",
+ *       "timeout_ms", "connect_timeout_ms", "first_byte_timeout_ms",
  *       "batch_wait_ms", "allow_private" } ], "secrets": [ "..." ] }
  */
 #ifndef DELIVERY_WORKER_H

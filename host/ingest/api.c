@@ -124,6 +124,8 @@ static const struct refusal *refusal_of(enum journal_state s)
 
 /* ---- waiting for the disk ---- */
 
+/* Who waits for less than the one before, having only duplicates of what is
+ * in flight, is answered after him: at the next commit at the latest. */
 static void wait_for(struct api *a, struct http_request *r, uint64_t seq,
                      mf_str answer)
 {
@@ -160,6 +162,9 @@ void api_on_durable(struct api *a)
     uint64_t durable = atomic_load_explicit(&a->head->durable,
                                             memory_order_acquire);
 
+    dedupe_durable(a->dedupe, durable);
+    if (lost)
+        dedupe_forget(a->dedupe);
     while (a->first && (a->first->seq <= durable ||
                         (lost && a->first->seq >= lost))) {
         struct waiter *w = a->first;
@@ -238,6 +243,8 @@ static struct source *source_of(struct api *a, struct http_request *r,
 
 /* ---- events ---- */
 
+/* *seq becomes the number that must be durable before the event's sender is
+ * told so; it stays where the event is known to be. */
 static enum journal_state keep(struct api *a, struct source *s,
                                int64_t received_ms, mf_str id, uint64_t *seq)
 {
@@ -245,11 +252,20 @@ static enum journal_state keep(struct api *a, struct source *s,
                                   .received_ms = received_ms,
                                   .payload = buf_view(&a->event) };
     enum journal_state state;
+    uint64_t first = 0;
 
     ids_hash(journal_uuid(a->journal), s->id, id, rec.id_hash);
+    if (dedupe_find(a->dedupe, rec.id_hash, received_ms, &first) !=
+        DEDUPE_NEW) {
+        s->duplicates++;
+        if (first > *seq)
+            *seq = first;
+        return JOURNAL_OK;
+    }
     state = journal_append(a->journal, &rec);
     if (state == JOURNAL_OK) {
         *seq = rec.seq;
+        dedupe_note(a->dedupe, rec.id_hash, rec.seq, received_ms);
         s->received++;
         s->bytes += rec.payload.len;
     }
@@ -286,7 +302,10 @@ static void on_single(struct api *a, struct http_request *r, struct source *s,
         return;
     }
     journal_flush(a->journal);
-    wait_for(a, r, seq, (mf_str){ "", 0 });
+    if (seq == 0)
+        accept_now(a, r, (mf_str){ "", 0 });
+    else
+        wait_for(a, r, seq, (mf_str){ "", 0 });
 }
 
 static void add_rejection(struct json_out *w, bool *any, size_t index,
@@ -635,6 +654,7 @@ void api_request(struct http_request *r, void *api)
 void api_init(struct api *a)
 {
     memset(a, 0, sizeof *a);
+    a->dedupe = dedupe_new();
     arena_init(&a->arena, REQUEST_ARENA);
     buf_init(&a->event, EVENT_ROOM);
     buf_init(&a->answer, ANSWER_MAX);
@@ -654,6 +674,7 @@ void api_deinit(struct api *a)
         a->idle = w->next;
         free(w);
     }
+    dedupe_free(a->dedupe);
     keys_deinit(&a->keys);
     arena_deinit(&a->arena);
     buf_deinit(&a->event);

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "http/server.h"
+#include "ingest/dedupe.h"
 #include "ingest/keys.h"
 #include "journal/journal.h"
 
@@ -21,7 +22,8 @@ struct api {
     struct keys keys;
     struct journal *journal;
     const struct journal_head *head;
-    struct waiter *first, *last; /* by sequence number */
+    struct dedupe *dedupe; /* owned */
+    struct waiter *first, *last; /* as they came */
     struct waiter *idle;
     struct arena arena; /* of the request in hand */
     struct buf event, answer;

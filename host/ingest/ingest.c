@@ -8,9 +8,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ingest/api.h"
+#include "ingest/idset.h"
 #include "ipc/ipc.h"
 #include "ipc/jail.h"
 #include "ipc/proto.h"
+#include "journal/ids.h"
 #include "json/json.h"
 
 #include <errno.h>
@@ -24,6 +26,12 @@
 #define WAKERS         2048
 #define STATS_EVERY_MS 100 /* and only when there is something new */
 #define LISTENERS_MAX  64
+/* How long a start may wait for the ids of former events; connections wait in
+ * their sockets meanwhile. After that it goes on beside the traffic, so many
+ * ids at a time. */
+#define WARM_WAIT_MS 2000
+#define WARM_IDS     4096
+#define WARM_EVERY_US 1000
 
 struct waker {
     int fd; /* -1: none */
@@ -41,7 +49,7 @@ struct ingest {
     struct http_server *server;
     struct api api;
     struct journal_head *head;
-    struct event *durable, *stats, *deadline;
+    struct event *durable, *stats, *deadline, *warm;
     int durable_fd;
     struct waker wakers[WAKERS];
     uint32_t waker_end; /* one past the last in use */
@@ -107,6 +115,7 @@ static void write_source(struct json_out *w, const struct source *s)
     json_kstr(w, "name", mf_cstr(s->name));
     json_kint(w, "received", (int64_t)s->received);
     json_kint(w, "bytes", (int64_t)s->bytes);
+    json_kint(w, "duplicates", (int64_t)s->duplicates);
     json_key(w, MF_STR("rejected"));
     json_begin_object(w);
     for (size_t i = 0; i < REJECT_CODES_MAX && s->rejected[i].code; i++) {
@@ -114,6 +123,23 @@ static void write_source(struct json_out *w, const struct source *s)
         json_int(w, (int64_t)s->rejected[i].n);
     }
     json_end_object(w);
+    json_end_object(w);
+}
+
+static void write_dedupe(struct ingest *g, struct json_out *w)
+{
+    static const char *const states[] = { "off", "warming", "whole" };
+    struct dedupe_facts f = dedupe_facts(g->api.dedupe);
+
+    json_key(w, MF_STR("dedupe"));
+    json_begin_object(w);
+    json_kstr(w, "state", mf_cstr(states[f.state]));
+    json_kint(w, "warming", f.state == DEDUPE_WARMING);
+    json_kint(w, "ids", (int64_t)f.ids);
+    json_kint(w, "bytes", (int64_t)f.bytes);
+    json_kint(w, "evicted", (int64_t)f.evicted);
+    json_key(w, MF_STR("window_seconds"));
+    json_num(w, (double)f.window_ms / 1000);
     json_end_object(w);
 }
 
@@ -134,6 +160,7 @@ static void tell_stats(struct ingest *g)
         json_kint(&w, "connections", (int64_t)c->open);
         json_kint(&w, "requests", (int64_t)c->requests);
     }
+    write_dedupe(g, &w);
     json_key(&w, MF_STR("sources"));
     json_begin_array(&w);
     for (uint32_t i = 0; i < g->api.keys.count; i++)
@@ -146,7 +173,9 @@ static void tell_stats(struct ingest *g)
 
 static uint64_t progress(const struct ingest *g)
 {
-    uint64_t n = g->api.answered + g->api.unknown_keys +
+    struct dedupe_facts f = dedupe_facts(g->api.dedupe);
+    uint64_t n = f.ids + f.evicted + f.state + g->api.answered +
+                 g->api.unknown_keys +
                  g->api.bad_requests + g->api.overloads + 1;
 
     for (uint32_t i = 0; i < g->api.keys.count; i++)
@@ -154,13 +183,35 @@ static uint64_t progress(const struct ingest *g)
     return n;
 }
 
-static void on_stats(evutil_socket_t fd, short what, void *arg)
+static void go_on_warming(struct ingest *g)
+{
+    static const struct timeval soon = { 0, WARM_EVERY_US };
+
+    if (dedupe_facts(g->api.dedupe).state == DEDUPE_WARMING &&
+        !evtimer_pending(g->warm, NULL))
+        event_add(g->warm, &soon);
+}
+
+static void on_warm(evutil_socket_t fd, short what, void *arg)
 {
     struct ingest *g = arg;
-    uint64_t now = progress(g);
 
     (void)fd;
     (void)what;
+    if (dedupe_warm_step(g->api.dedupe, WARM_IDS, 0))
+        go_on_warming(g);
+}
+
+static void on_stats(evutil_socket_t fd, short what, void *arg)
+{
+    struct ingest *g = arg;
+    uint64_t now;
+
+    (void)fd;
+    (void)what;
+    dedupe_tidy(g->api.dedupe);
+    go_on_warming(g);
+    now = progress(g);
     if (now == g->told)
         return;
     g->told = now;
@@ -185,12 +236,30 @@ static void on_refused(void *arg, const struct source *s, const char *code,
 
 /* ---- messages ---- */
 
+/* Id files stay for as long as the window needs them, and as many as the
+ * memory can hold ids of. */
+static int64_t ids_keep_ms(const struct keys *k)
+{
+    return k->dedupe_window_ms > IDS_KEEP_MS ? k->dedupe_window_ms
+                                             : IDS_KEEP_MS;
+}
+
+static uint64_t ids_keep_bytes(const struct keys *k)
+{
+    uint64_t most = k->dedupe_memory / IDSET_SLOT * IDS_ENTRY;
+
+    return most > IDS_KEEP_BYTES ? most : IDS_KEEP_BYTES;
+}
+
 static int open_journal(struct ingest *g, struct err *e)
 {
     struct journal_options o = { .dir = CHILD_JOURNAL_FD,
                                  .head = g->head,
                                  .retention_ms = g->api.keys.retention_ms,
                                  .max_bytes = g->api.keys.max_bytes,
+                                 .ids_keep_ms = ids_keep_ms(&g->api.keys),
+                                 .ids_keep_bytes =
+                                     ids_keep_bytes(&g->api.keys),
                                  .on_durable = wake_loop,
                                  .arg = g };
 
@@ -210,6 +279,36 @@ static void limit_bodies(struct ingest *g)
     http_server_limit_body(g->server, (uint32_t)most, (uint32_t)most);
 }
 
+static void configure_dedupe(struct ingest *g)
+{
+    const struct keys *k = &g->api.keys;
+
+    dedupe_configure(g->api.dedupe, k->dedupe_window_ms, k->dedupe_memory);
+    if (!g->api.journal)
+        return;
+    journal_keep_ids(g->api.journal, ids_keep_ms(k), ids_keep_bytes(k));
+    dedupe_warm(g->api.dedupe, CHILD_JOURNAL_FD, g->head);
+    go_on_warming(g);
+}
+
+/* Duplicates of events before a restart are known before anything is
+ * accepted, unless that takes too long. */
+static void warm_up(struct ingest *g)
+{
+    int64_t now = clock_mono_ms(), end = now + WARM_WAIT_MS;
+    bool more = true;
+
+    dedupe_warm(g->api.dedupe, CHILD_JOURNAL_FD, g->head);
+    for (; more && now < end; now = clock_mono_ms())
+        more = dedupe_warm_step(g->api.dedupe, WARM_IDS, end - now);
+    if (!more)
+        return;
+    log_warn("dedupe: warming: %llu ids are known so far; until all are,"
+             " a duplicate of an older event is taken for new",
+             (unsigned long long)dedupe_facts(g->api.dedupe).ids);
+    go_on_warming(g);
+}
+
 static void configure(struct ingest *g, mf_str text)
 {
     struct err e;
@@ -220,6 +319,7 @@ static void configure(struct ingest *g, mf_str text)
     }
     if (g->server)
         limit_bodies(g);
+    configure_dedupe(g);
     if (g->api.journal)
         return;
     if (open_journal(g, &e) != 0) {
@@ -230,6 +330,7 @@ static void configure(struct ingest *g, mf_str text)
         event_base_loopbreak(g->base);
         return;
     }
+    warm_up(g);
     for (size_t i = 0; i < g->listening_count; i++)
         http_server_listen(g->server, g->listening[i].fd);
     ipc_send(g->ipc, MSG_READY, NULL, 0, -1);
@@ -382,6 +483,7 @@ static void tear_down(struct ingest *g)
     event_free(g->durable);
     event_free(g->stats);
     event_free(g->deadline);
+    event_free(g->warm);
     ipc_free(g->ipc);
     buf_deinit(&g->out);
     event_base_free(g->base);
@@ -418,6 +520,7 @@ int ingest_main(uid_t uid, gid_t gid, pid_t parent)
                            on_durable, g);
     g->stats = event_new(g->base, -1, EV_PERSIST, on_stats, g);
     g->deadline = evtimer_new(g->base, on_deadline, g);
+    g->warm = evtimer_new(g->base, on_warm, g);
     event_add(g->durable, NULL);
     event_add(g->stats, &every);
     g->ipc = ipc_new(g->base, CHILD_CONTROL_FD, on_message, on_close, g);

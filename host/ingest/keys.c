@@ -65,6 +65,7 @@ static void keep_counters(struct source *to, const struct keys *old)
         if (old->sources[i].id == to->id) {
             to->received = old->sources[i].received;
             to->bytes = old->sources[i].bytes;
+            to->duplicates = old->sources[i].duplicates;
             memcpy(to->rejected, old->sources[i].rejected,
                    sizeof to->rejected);
         }
@@ -84,6 +85,7 @@ int keys_update(struct keys *k, mf_str json, struct err *e)
     new.max_event_bytes = (uint64_t)number_of(root, "max_event_bytes");
     new.max_batch_bytes = (uint64_t)number_of(root, "max_batch_bytes");
     new.dedupe_window_ms = number_of(root, "dedupe_window_ms");
+    new.dedupe_memory = (uint64_t)number_of(root, "dedupe_memory");
     new.retention_ms = number_of(root, "retention_ms");
     new.max_bytes = (uint64_t)number_of(root, "max_bytes");
     list = json_get(root, MF_STR("sources"));

@@ -21,7 +21,7 @@ struct source {
     uint32_t id;
     char *name, *write_key;
     uint64_t hash;
-    uint64_t received, bytes;
+    uint64_t received, bytes, duplicates;
     struct reject_count rejected[REJECT_CODES_MAX];
 };
 
@@ -31,7 +31,7 @@ struct keys {
     uint32_t *table; /* index + 1 by hash, open addressing */
     uint64_t max_event_bytes, max_batch_bytes;
     int64_t dedupe_window_ms, retention_ms;
-    uint64_t max_bytes;
+    uint64_t dedupe_memory, max_bytes;
 };
 
 /* Replaces what is there; counters of sources that stay are kept. */

@@ -297,6 +297,16 @@ void ipc_send(struct ipc *c, uint32_t type, const void *bytes, size_t len,
         on_writable(c->fd, 0, c);
 }
 
+void ipc_hold(struct ipc *c, bool on)
+{
+    if (c->dead)
+        return;
+    if (on)
+        event_del(c->readable);
+    else
+        event_add(c->readable, NULL);
+}
+
 size_t ipc_backlog(const struct ipc *c)
 {
     return c->out.len - c->out_sent;

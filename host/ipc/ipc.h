@@ -33,6 +33,8 @@ void ipc_free(struct ipc *c);
 /* fd is duplicated; the caller keeps its own. -1 for none. */
 void ipc_send(struct ipc *c, uint32_t type, const void *bytes, size_t len,
               int fd);
+/* Reads no more, or reads again: the other side's messages wait with it. */
+void ipc_hold(struct ipc *c, bool on);
 size_t ipc_backlog(const struct ipc *c);
 /* Blocks until all is written or the peer is gone: for last words. */
 void ipc_flush(struct ipc *c);

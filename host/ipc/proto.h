@@ -48,6 +48,8 @@ enum message {
     MSG_PAUSE,          /* u32 0|1, then the destination's name */
     MSG_CAREFUL,        /* struct msg_careful: events to be tried alone */
     MSG_POISON,         /* struct msg_poison + text: one not to be tried */
+    MSG_REVIVE,         /* struct msg_revive + text: a dead part lives again */
+    MSG_REPLAY,         /* struct msg_replay: how a replay goes on */
     /* from a worker */
     MSG_LANE_STATE,     /* struct msg_lane_state, pending, outcomes */
     MSG_LANE_LEFT,      /* u32 lane: drained, its last state was sent */
@@ -55,6 +57,7 @@ enum message {
     MSG_RETRY_DONE,     /* struct msg_retry_key */
     MSG_DEAD,           /* struct msg_dead + texts */
     MSG_DESTINATION,    /* struct msg_destination + name + last error */
+    MSG_REVIVED,        /* struct msg_revived: the next state has it */
 
     /* Access tokens: a worker asks, and is told one or given the lease to
      * fetch one. One lease a destination: nobody fetches beside it. All are
@@ -92,9 +95,27 @@ struct msg_lane {
     uint32_t pending_count, retry_count;
     uint32_t destination_len; /* bytes of its name, last of all */
     uint32_t paused;
-    uint32_t source_len, reserved; /* bytes of the source's name */
+    uint32_t replay;     /* 0: the live lane; else the following counts */
+    uint32_t where_len;  /* of the filter (FQL) before the name */
+    uint32_t source_len; /* of the source's name before that */
+    uint32_t stopped;    /* enum replay_stop */
+    uint64_t last;       /* number that it reads */
+    int64_t from_ms, until_ms; /* received within; until is beyond the last */
+    int64_t since_ms;    /* TTL counts from there */
+    double rate;         /* events a second, 0: no limit of its own */
     /* struct journal_pos pending[]; then retry_count times struct msg_retry
-     * with its text behind it; then the names: source, destination. */
+     * with its texts behind it; then source, where, and the name. */
+};
+
+enum replay_stop {
+    REPLAY_RUNS,
+    REPLAY_PAUSED,
+    REPLAY_CANCELLED,
+    REPLAY_ENDED /* only in a message: the lane is to be given back */
+};
+
+struct msg_replay { /* to the holder of its lane */
+    uint32_t lane, stopped;
 };
 
 struct msg_lane_state {
@@ -132,6 +153,26 @@ struct msg_retry {
     uint32_t event_dead; /* another subscription's part is dead already */
     uint32_t error_len, request_len, response_len; /* texts behind it, of
                             the attempt; the last two not to a worker */
+    uint32_t event_len;  /* behind error, to a worker only: a copy of it, for
+                            when the journal has it no longer */
+    int64_t since_ms;    /* TTL counts from there; 0: from the receipt */
+};
+
+/* A dead part is to be tried again. The holder of the lane takes it up as one
+ * that waits for a retry and answers MSG_REVIVED, with the lane's state behind
+ * it; both change state.db together. */
+struct msg_revive {
+    struct msg_retry_key key; /* subscription 0: the event as a whole */
+    struct journal_pos at;
+    int64_t letter, since_ms;
+    uint32_t others;    /* parts of the event that stay dead */
+    uint32_t event_len; /* text behind the struct, as in msg_retry */
+};
+
+struct msg_revived {
+    struct msg_retry_key key;
+    struct journal_pos at;
+    int64_t letter, since_ms;
 };
 
 enum dead_reason {
@@ -154,7 +195,8 @@ struct msg_dead {
     uint32_t attempts, reason; /* enum dead_reason */
     int32_t status;
     uint32_t error_len, action_len, message_id_len, event_len, request_len,
-        response_len; /* texts behind the struct, in this order */
+        response_len, name_len; /* texts behind the struct, in this order;
+                                   name: of a track event, page or screen */
 };
 
 struct msg_destination { /* about once a second, and at a change of state */

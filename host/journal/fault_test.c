@@ -58,6 +58,15 @@ static ssize_t f_pwrite(int fd, const void *from, size_t n, off_t at)
     return -1;
 }
 
+static int f_allocate(int fd, off_t size)
+{
+    if (disk_full) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return posix_fallocate(fd, 0, size);
+}
+
 static ssize_t f_pread(int fd, void *to, size_t n, off_t at)
 {
     uint64_t from = atomic_load(&unreadable_from);
@@ -91,6 +100,7 @@ static int faults_new(void **state)
     io.pwrite = f_pwrite;
     io.openat = f_openat;
     io.pread = f_pread;
+    io.allocate = f_allocate;
     return bed_new(state);
 }
 

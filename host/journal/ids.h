@@ -122,6 +122,9 @@ int ids_find(struct ids_reader *r, const unsigned char hash[16],
 int ids_below(struct ids_reader *r, uint64_t seq, uint64_t *base,
               const unsigned char **entries, size_t *n, struct err *e);
 
+/* About how many numbers were given since ms, by the headers alone. */
+uint64_t ids_since(struct ids_reader *r, int64_t ms);
+
 /* ---- bytes (ids.c) ---- */
 
 /* Entries as they stand in a file, growing while a segment is written. */

@@ -478,6 +478,40 @@ int ids_below(struct ids_reader *r, uint64_t seq, uint64_t *base,
     return 0;
 }
 
+/* False when the file says that nothing in it came at `ms` or later. */
+static bool reaches(const struct ids_reader *r, const struct span *s,
+                    int64_t ms)
+{
+    unsigned char header[IDS_HEADER];
+    struct ids_file f = { .time_max = INT64_MAX };
+    char name[IDS_NAME];
+    int fd;
+
+    ids_name(name, s->base);
+    fd = s->file ? io.openat(r->dir, name, O_RDONLY | O_CLOEXEC, 0) : -1;
+    if (fd < 0)
+        return true;
+    if (io_pread_all(fd, header, sizeof header, 0) != 0 ||
+        !ids_file_header(header, sizeof header, &f))
+        f.time_max = INT64_MAX;
+    close(fd);
+    return f.time_max >= ms;
+}
+
+uint64_t ids_since(struct ids_reader *r, int64_t ms)
+{
+    uint64_t next = durable(r) + 1, sum = 0;
+
+    if (list_spans(r, NULL) != 0)
+        return 0;
+    for (size_t n = r->n_spans; n && reaches(r, &r->spans[n - 1], ms); n--)
+        if (r->spans[n - 1].base < next) {
+            sum += next - r->spans[n - 1].base;
+            next = r->spans[n - 1].base;
+        }
+    return sum;
+}
+
 int ids_find(struct ids_reader *r, const unsigned char hash[16],
              uint64_t *seqs, size_t most, size_t *n, struct err *e)
 {

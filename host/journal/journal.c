@@ -44,11 +44,13 @@ static uint64_t durable(const struct journal *j)
     return atomic_load_explicit(&j->head->durable, memory_order_relaxed);
 }
 
-/* Everything that is not durable is lost: `state` until it can go on. */
+/* Everything that is not durable is lost: `state` until it can go on. The
+ * keeper may have made a spare since none was found, and would not look at
+ * the state again: then the journal is not full any more. */
 static void lose_staged(struct journal *j, enum journal_state state)
 {
     pthread_mutex_lock(&j->lock);
-    j->state = state;
+    j->state = state == JOURNAL_FULL && j->n_spares ? JOURNAL_OK : state;
     j->failed_from = durable(j) + 1;
     j->next = durable(j) + 1;
     staging_clear(j->fill);
@@ -102,6 +104,7 @@ static int begin_segment(struct journal *j, struct active *a, uint64_t spare,
         io.fsync(j->dir) != 0) {
         err_sys(e, "%s cannot be put in place", to);
         close(a->fd);
+        io.unlinkat(j->dir, from, 0); /* unless it has its new name */
         return -1;
     }
     return 0;

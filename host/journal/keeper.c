@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -54,12 +55,30 @@ static void add_spare(struct journal *j, uint64_t n)
     pthread_mutex_unlock(&j->lock);
 }
 
+/* Somebody waits for a disk that was full: blocks are enough then. Commits
+ * into them are slower until the file has been written once, and the space is
+ * as certain. */
+static int fill_spare(struct journal *j, int fd, bool in_haste)
+{
+    off_t size = (off_t)j->o.segment_bytes;
+
+    if (in_haste && io.allocate && io.allocate(fd, size) == 0)
+        return 0;
+    if (in_haste && io.allocate && errno == ENOSPC)
+        return -1;
+    return write_zeros(fd, j->o.segment_bytes);
+}
+
 int keeper_make_spare(struct journal *j, struct err *e)
 {
     char fresh[SEGMENT_NAME], ready[SEGMENT_NAME];
     uint64_t n = ++j->spare_serial;
+    bool in_haste;
     int fd;
 
+    pthread_mutex_lock(&j->lock);
+    in_haste = j->spare_failed && !j->n_spares;
+    pthread_mutex_unlock(&j->lock);
     spare_name(fresh, n, ".new");
     spare_name(ready, n, ".spare");
     fd = io.openat(j->dir, fresh, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC,
@@ -68,7 +87,7 @@ int keeper_make_spare(struct journal *j, struct err *e)
         err_sys(e, "no spare segment can be made");
         goto failed;
     }
-    if (write_zeros(fd, j->o.segment_bytes) != 0 || io.fsync(fd) != 0 ||
+    if (fill_spare(j, fd, in_haste) != 0 || io.fsync(fd) != 0 ||
         io.renameat(j->dir, fresh, j->dir, ready) != 0 ||
         io.fsync(j->dir) != 0) {
         err_sys(e, "no spare segment can be made");

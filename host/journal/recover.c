@@ -38,13 +38,30 @@ struct found {
 
 /* ---- journal.meta ---- */
 
+/* Over the old one, which needs no space. It lies in one sector, and one that
+ * is damaged all the same is made again from the segments. */
+static int overwrite_meta(struct journal *j, const unsigned char *bytes)
+{
+    int fd = io.openat(j->dir, META_FILE, O_WRONLY | O_CLOEXEC, 0), rc;
+
+    if (fd < 0)
+        return -1;
+    rc = io_pwrite_all(fd, bytes, META_BYTES, 0);
+    if (rc == 0)
+        rc = io.fdatasync(fd);
+    close(fd);
+    return rc;
+}
+
 int recover_write_meta(struct journal *j, uint32_t epoch, struct err *e)
 {
     unsigned char bytes[META_BYTES];
     uint64_t next = atomic_load(&j->head->durable) + 1;
 
     meta_put(bytes, j->uuid, epoch, next);
-    return io_replace_file(j->dir, META_FILE, bytes, sizeof bytes, 0600, e);
+    if (io_replace_file(j->dir, META_FILE, bytes, sizeof bytes, 0600, e) == 0)
+        return 0;
+    return overwrite_meta(j, bytes); /* a full disk must not keep it shut */
 }
 
 /* A meta that is missing or damaged is made again from the segments. */

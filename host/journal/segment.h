@@ -78,7 +78,8 @@
  *
  * ORDER OF WRITES
  *
- *  1. A spare is zero-filled and synced before it is called .spare. A retired
+ *  1. A spare reads as zeros, in blocks that it has, and is synced before it
+ *     is called .spare. A retired
  *     segment becomes a spare with a synced directory before it is reused, and
  *     head->first has passed it before that.
  *  2. A segment begins: header written to the spare and synced, renamed to

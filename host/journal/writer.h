@@ -19,7 +19,7 @@
 #define STAGING_BYTES (8u << 20)
 #define SPARES_WANTED 2 /* ready at any time */
 #define SPARES_MOST 4   /* retired segments beyond that are removed */
-#define KEEPER_RETRY_MS 200
+#define KEEPER_RETRY_MS 100
 #define KEEPER_ROUND_MS 60000
 /* The active segment is given up when its oldest record is older than this
  * part of the retention, so that a slow journal forgets in time too. */

@@ -32,6 +32,9 @@ struct lane {
     int dir;                /* of the journal */
     uint64_t lost_from, lost_to; /* yet to be counted; from 0: nothing is */
     int64_t last_ms; /* received_ms of the event read last */
+    uint64_t last;   /* number that is read, UINT64_MAX: no end */
+    int64_t since_ms; /* of a replay: no event is older than that */
+    void *owner;
     bool dirty;
 };
 
@@ -125,6 +128,7 @@ static void tell(struct lane_event *ev, enum ledger_class class)
 static void event_free(struct lane_event *ev)
 {
     free(ev->more);
+    free((char *)(uintptr_t)ev->copy.ptr);
     free(ev);
 }
 
@@ -182,6 +186,8 @@ struct lane *lane_new(struct journal_cache *cache,
     l->head = head;
     l->dir = cache->dir;
     l->counters = m->counters;
+    l->last = m->replay ? m->last : UINT64_MAX;
+    l->since_ms = m->since_ms;
     l->reader = journal_reader_shared(cache);
     l->rereader = journal_reader_shared(cache);
     journal_seek(l->reader, m->next);
@@ -237,11 +243,29 @@ uint32_t lane_id(const struct lane *l)
     return l->id;
 }
 
+void lane_set_owner(struct lane *l, void *owner)
+{
+    l->owner = owner;
+}
+
+void *lane_owner(const struct lane *l)
+{
+    return l->owner;
+}
+
+void lane_stop(struct lane *l)
+{
+    l->last = journal_tell(l->reader).seq - 1;
+    l->dirty = true;
+}
+
 bool lane_has_more(const struct lane *l)
 {
     uint64_t durable = atomic_load_explicit(&l->head->durable,
                                             memory_order_acquire);
 
+    if (durable > l->last)
+        durable = l->last;
     return l->again_at < l->again_count || l->lost_from ||
            journal_tell(l->reader).seq <= durable;
 }
@@ -292,8 +316,8 @@ int64_t lane_oldest_ms(const struct lane *l)
 
 /* ---- reading ---- */
 
-static int read_at(struct lane *l, struct journal_pos at,
-                   struct journal_record *r, struct err *e)
+static enum lane_take read_at(struct lane *l, struct journal_pos at,
+                              struct journal_record *r, struct err *e)
 {
     uint64_t from, to;
 
@@ -301,25 +325,39 @@ static int read_at(struct lane *l, struct journal_pos at,
     switch (journal_next(l->rereader, 0, 1, r, &from, &to, e)) {
     case JOURNAL_RECORD:
         if (r->seq == at.seq)
-            return 0;
-        return err_set(e, "the journal gave event %llu in place of %llu",
-                       (unsigned long long)r->seq,
-                       (unsigned long long)at.seq);
+            return LANE_EVENT;
+        err_set(e, "the journal gave event %llu in place of %llu",
+                (unsigned long long)r->seq, (unsigned long long)at.seq);
+        return LANE_EMPTY;
     case JOURNAL_LOST:
-        return err_set(e, "the journal no longer holds event %llu: retention "
-                          "or damage took it",
-                       (unsigned long long)at.seq);
+        err_set(e, "the journal no longer holds event %llu: retention or "
+                   "damage took it",
+                (unsigned long long)at.seq);
+        return LANE_EMPTY;
     case JOURNAL_END:
-        return err_set(e, "event %llu is past the journal's durable end",
-                       (unsigned long long)at.seq);
+        err_set(e, "event %llu is past the journal's durable end",
+                (unsigned long long)at.seq);
+        return LANE_EMPTY;
     default:
-        return -1;
+        return LANE_BROKEN;
     }
 }
 
-int lane_reread(struct lane *l, const struct lane_event *ev,
-                struct journal_record *r, struct err *e)
+void lane_keep_copy(struct lane_event *ev, mf_str text)
 {
+    free((char *)(uintptr_t)ev->copy.ptr);
+    ev->copy = (mf_str){ xstrndup(text.ptr, text.len), text.len };
+}
+
+enum lane_take lane_reread(struct lane *l, const struct lane_event *ev,
+                           struct journal_record *r, struct err *e)
+{
+    if (ev->copy.ptr) {
+        *r = (struct journal_record){ .seq = ev->at.seq, .source = l->source,
+                                      .received_ms = ev->received_ms,
+                                      .payload = ev->copy };
+        return LANE_EVENT;
+    }
     return read_at(l, ev->at, r, e);
 }
 
@@ -367,21 +405,37 @@ static void count_lost(struct lane *l)
     l->ids = NULL;
 }
 
+static int64_t age_from(const struct lane *l, int64_t received_ms)
+{
+    return received_ms > l->since_ms ? received_ms : l->since_ms;
+}
+
 /* One of those listed as open before the restart. It was counted as accepted
  * when it was first read. */
 static enum lane_take take_again(struct lane *l, struct lane_event **ev,
                                  struct journal_record *r, struct err *e)
 {
-    struct journal_pos at = l->again[l->again_at++];
+    struct journal_pos at = l->again[l->again_at];
+    enum lane_take got = read_at(l, at, r, e);
 
+    if (got == LANE_BROKEN)
+        return got;
+    l->again_at++;
     l->dirty = true;
-    if (read_at(l, at, r, e) != 0) {
+    if (got != LANE_EVENT) {
         lose(l, at.seq, at.seq, 1, who_took(l, at.seq));
         return LANE_MORE;
     }
-    *ev = event_new(l, at, r->received_ms);
+    *ev = event_new(l, at, age_from(l, r->received_ms));
     put_open(*ev);
     return LANE_EVENT;
+}
+
+/* A replay passes what lies behind its end. */
+static void stay_in_range(struct lane *l)
+{
+    if (journal_tell(l->reader).seq > l->last + 1 && l->last != UINT64_MAX)
+        journal_seek(l->reader, (struct journal_pos){ l->last + 1, 0, 0 });
 }
 
 enum lane_take lane_take(struct lane *l, struct lane_event **ev,
@@ -398,21 +452,29 @@ enum lane_take lane_take(struct lane *l, struct lane_event **ev,
         return LANE_MORE;
     }
     before = journal_tell(l->reader).seq;
+    if (before > l->last)
+        return LANE_EMPTY;
     switch (journal_next(l->reader, l->source, SCAN_AT_ONCE, r, &from, &to,
                          e)) {
     case JOURNAL_RECORD:
-        l->counters.accepted++;
         l->dirty = true;
-        l->last_ms = r->received_ms;
-        *ev = event_new(l, journal_last(l->reader), r->received_ms);
+        if (r->seq > l->last) {
+            stay_in_range(l);
+            return LANE_EMPTY;
+        }
+        l->counters.accepted++;
+        l->last_ms = age_from(l, r->received_ms);
+        *ev = event_new(l, journal_last(l->reader), l->last_ms);
         put_open(*ev);
         return LANE_EVENT;
     case JOURNAL_LOST:
         l->lost_from = from;
-        l->lost_to = to;
+        l->lost_to = to < l->last ? to : l->last;
+        stay_in_range(l);
         count_lost(l);
         return LANE_MORE;
     case JOURNAL_END:
+        stay_in_range(l);
         if (journal_tell(l->reader).seq != before)
             l->dirty = true;
         return lane_has_more(l) && journal_tell(l->reader).seq != before
@@ -427,7 +489,7 @@ enum lane_take lane_take(struct lane *l, struct lane_event **ev,
 
 void lane_begin(struct lane_event *ev, unsigned parts, uint8_t why)
 {
-    ev->parts = (uint16_t)parts;
+    ev->parts = ev->total = (uint16_t)parts;
     if (parts)
         return;
     note_part(ev, 0, (uint8_t)(PART_FILTERED + why));
@@ -438,7 +500,10 @@ void lane_settle(struct lane_event *ev, uint32_t key, uint8_t code)
 {
     ASSERT(ev->parts > ev->aside);
     ev->delivered |= code == PART_DELIVERED;
-    ev->dead |= code >= PART_DEAD;
+    if (code >= PART_DEAD) {
+        ev->dead = ev->died = true;
+        ev->died_key = key;
+    }
     note_part(ev, key, code);
     ev->parts--;
     place(ev);
@@ -498,10 +563,20 @@ struct lane_event *lane_revive(struct lane *l, struct journal_pos at,
         tell(ev, LEDGER_REOPENED);
         l->counters.dead--;
     }
-    ev->dead = dead;
+    /* One that died just now may be a letter that is not known yet. */
+    ev->dead = dead || (ev->dead && ev->died && ev->died_key != key);
     ev->parts++;
     place(ev);
     return ev;
+}
+
+void lane_begin_whole(struct lane_event *ev, unsigned parts, uint8_t why)
+{
+    ASSERT(ev->parts > ev->aside);
+    if (parts == 0)
+        note_part(ev, 0, (uint8_t)(PART_FILTERED + why));
+    ev->parts = ev->total = (uint16_t)(ev->parts - 1 + parts);
+    place(ev);
 }
 
 /* ---- reporting ---- */

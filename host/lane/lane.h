@@ -12,6 +12,9 @@
  * what was open can come twice. What became of each event that ended travels
  * with it (ledger.h): the counters are the sums of just that.
  *
+ * A lane with a last number to read is a replay: it reads a stretch of the
+ * journal beside the live lane of the same connection, and ends.
+ *
  * Memory: open events are bounded by LANE_PENDING_MAX, those set aside by
  * LANE_RETRIES_MAX, whatever the backlog. */
 #ifndef LANE_LANE_H
@@ -30,13 +33,17 @@ struct lane_event {
     struct lane *lane;
     struct journal_pos at;
     int64_t received_ms;
+    uint16_t total;    /* parts it began with; 0: known from a retry */
     uint16_t parts;    /* not yet settled */
     uint16_t aside;    /* of these, set aside for a retry */
     bool delivered;    /* at least one part was */
     bool dead;         /* at least one part is */
+    bool died;         /* a part became a dead letter in this process */
+    uint32_t died_key; /* the last such */
     bool opened;       /* linked into the list of open events */
     uint16_t noted;    /* parts settled that no outcome tells of yet */
     struct ledger_part first, *more; /* these; more is owned, beyond one */
+    mf_str copy;       /* of its text, owned: what the journal has no more */
     struct lane_event *prev, *next;
 };
 
@@ -59,6 +66,11 @@ uint32_t lane_id(const struct lane *l);
 /* The name of the source whose events it has; copied. "" until it is set. */
 void lane_set_source(struct lane *l, mf_str name);
 mf_str lane_source(const struct lane *l);
+/* Whatever the user keeps for the lane, NULL at first. Borrowed. */
+void lane_set_owner(struct lane *l, void *owner);
+void *lane_owner(const struct lane *l);
+/* Reads no further than it has. */
+void lane_stop(struct lane *l);
 /* Anything durable that it has not read, or a listed event to read again? */
 bool lane_has_more(const struct lane *l);
 /* The same, and room for it: lane_take() would give something. */
@@ -95,9 +107,15 @@ struct lane_event *lane_restore(struct lane *l, struct journal_pos at,
  * is lane_settle() or lane_set_aside(). */
 struct lane_event *lane_revive(struct lane *l, struct journal_pos at,
                                uint32_t key, bool dead);
-/* Reads the record of an event again. -1: its bytes are gone (retention). */
-int lane_reread(struct lane *l, const struct lane_event *ev,
-                struct journal_record *r, struct err *e);
+/* An event whose parts are not known yet, known by one, in hand, gets as many
+ * as it has, to be settled one by one; see lane_begin(). */
+void lane_begin_whole(struct lane_event *ev, unsigned parts, uint8_t why);
+/* What lane_reread() is to give, copied. */
+void lane_keep_copy(struct lane_event *ev, mf_str text);
+/* Reads the record of an event again: LANE_EVENT; LANE_BROKEN: not now; any
+ * other: its bytes are gone (retention, damage). */
+enum lane_take lane_reread(struct lane *l, const struct lane_event *ev,
+                           struct journal_record *r, struct err *e);
 
 /* True if the state changed since the last report. */
 bool lane_dirty(const struct lane *l);

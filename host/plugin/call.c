@@ -10,15 +10,14 @@
 #include "plugin/inner.h"
 
 #include "base/clock.h"
+#include "base/retry_after.h"
 
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define SNIPPET_BYTES     300    /* of an answer, in a message */
-#define RETRY_AFTER_MAX_S 864000 /* longer ones are not believed */
 
 enum step { STEP_PERFORM, STEP_BATCH, STEP_JUDGE, STEP_DELIVER };
 
@@ -442,24 +441,19 @@ static mf_str failure_text(struct call *c, const struct call_answer *a)
                         reason_phrase(a->status), n ? ": " : "", snippet);
 }
 
-/* Retry-After is a number of seconds or a date. */
-static int64_t retry_after(const struct answer *a, int64_t now)
+/* How long the far side asks to be left alone. Some who limit the rate say it
+ * under other names; beside other failures these do not mean that. */
+static int64_t told_after(const struct answer *a, int64_t now)
 {
+    static const char *const others[] = { "x-ratelimit-retry-after",
+                                          "x-ratelimit-reset" };
     mf_str s = host_table.answer_header(&a->pub, "retry-after");
-    char text[64];
-    uint64_t seconds;
-    struct tm tm = { 0 };
 
-    if (parse_u64(str_trim(s), &seconds))
-        return seconds <= RETRY_AFTER_MAX_S ? (int64_t)seconds * 1000 : 0;
-    if (s.len == 0 || s.len >= sizeof text)
-        return 0;
-    memcpy(text, s.ptr, s.len);
-    text[s.len] = 0;
-    if (!strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
-        return 0;
-    now = (int64_t)timegm(&tm) * 1000 - now;
-    return now > 0 && now <= RETRY_AFTER_MAX_S * 1000LL ? now : 0;
+    if (s.len || a->a.status != 429)
+        return retry_after_ms(s, now);
+    for (size_t k = 0; k < COUNT_OF(others) && s.len == 0; k++)
+        s = host_table.answer_header(&a->pub, others[k]);
+    return rate_reset_ms(s, now);
 }
 
 static int32_t no_answer(struct call *c, const struct request *r,
@@ -480,9 +474,10 @@ static int32_t no_answer(struct call *c, const struct request *r,
     if (r->why.len)
         *message = r->why;
     else
-        *message = call_message(c, "%s: %s %.*s", text, r->out.method,
+        *message = call_message(c, "%s: %s %.*s%s%.*s", text, r->out.method,
                                 (int)r->out.real_url.len,
-                                r->out.real_url.ptr);
+                                r->out.real_url.ptr, a->why.len ? ": " : "",
+                                (int)a->why.len, a->why.ptr);
     if (a->failure == MF_FAIL_REFUSED)
         return MF_INVALID;
     return a->failure == MF_FAIL_TIMEOUT ? 408 : MF_RETRY;
@@ -509,7 +504,7 @@ static void host_verdict(struct call *c, const struct request *r,
     else
         message = failure_text(c, &a->a);
     if (!c->retry_after_ms)
-        c->retry_after_ms = retry_after(a, c->now);
+        c->retry_after_ms = told_after(a, c->now);
     for (uint32_t k = 0; k < n; k++)
         call_settle(c, request_covered(r, k), status, message);
     c->retry_after_ms = said;
@@ -535,7 +530,7 @@ static void take_token(struct call *c, const struct answer *a)
 /* The answer to a token request of the host's own. */
 static int32_t judge_token(struct call *c, const struct answer *a)
 {
-    c->retry_after_ms = retry_after(a, c->now);
+    c->retry_after_ms = told_after(a, c->now);
     return oauth_judge(c, a->a.status, host_table.answer_json(&a->pub))
                ? MF_CONTINUE
                : MF_OK;
@@ -609,16 +604,20 @@ static void answered(struct call *c, struct request *r,
                     "the plugin left the event open and sent nothing more");
 }
 
-/* Requests that the host itself refuses are judged like others. */
-static void drain_refused(struct call *c)
+/* Requests that the host itself refuses, or has an answer to, are judged like
+ * others. */
+static void drain_own(struct call *c)
 {
-    struct call_answer none = { .failure = MF_FAIL_REFUSED };
+    struct call_answer a;
 
-    while (c->next_refused < c->request_count) {
-        struct request *r = c->requests[c->next_refused++];
+    while (c->next_own < c->request_count) {
+        struct request *r = c->requests[c->next_own++];
 
-        if (r->state == REQUEST_REFUSED)
-            answered(c, r, &none);
+        a = (struct call_answer){ .failure = MF_FAIL_REFUSED };
+        r->given = r->state == REQUEST_QUEUED &&
+                   kept_give(c->instance, r, &a);
+        if (r->given || r->state == REQUEST_REFUSED)
+            answered(c, r, &a);
     }
 }
 
@@ -665,7 +664,7 @@ void call_start(struct call *c)
     else
         for (uint32_t k = 0; k < c->event_count && !c->overflowed; k++)
             perform(c, k, 1, false);
-    drain_refused(c);
+    drain_own(c);
 }
 
 const struct call_request *call_next(struct call *c)
@@ -696,7 +695,7 @@ void call_answer(struct call *c, uint32_t request_id,
     ASSERT(r->state == REQUEST_SENT && c->outstanding > 0);
     c->outstanding--;
     answered(c, r, a);
-    drain_refused(c);
+    drain_own(c);
 }
 
 bool call_done(const struct call *c)

@@ -3,12 +3,14 @@
  * call_test.c - what becomes of an event, whatever the plugin does with it. */
 #include "plugin/testplugin.h"
 
+#include "base/clock.h"
 #include "json/json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -179,6 +181,42 @@ static void test_fails_by_status(void **state)
     assert_true(call_failed(call));
 }
 
+static int64_t pause_of(int status, const char *name, const char *value)
+{
+    struct call_header h = { mf_cstr(name), mf_cstr(value) };
+    struct call_answer a = { .status = status, .headers = &h,
+                             .header_count = 1 };
+    int64_t ms;
+
+    start("one", "u1");
+    call_answer(call, next("POST", API "/one")->id, &a);
+    nothing_more();
+    ms = call_result(call, 0)->retry_after_ms;
+    after(NULL);
+    return ms;
+}
+
+/* When a rate that is limited begins anew: seconds, or a Unix time. */
+static void test_rate_limit_reset(void **state)
+{
+    static const char reset[] = "X-RateLimit-Reset";
+    char soon[24];
+    int64_t ms;
+
+    (void)state;
+    assert_int_equal(pause_of(429, reset, "9"), 9000);
+    assert_int_equal(pause_of(500, reset, "9"), 0);
+    assert_int_equal(pause_of(429, "X-RateLimit-Retry-After", "8"), 8000);
+    assert_int_equal(pause_of(503, "Retry-After", "7"), 7000);
+    snprintf(soon, sizeof soon, "%lld", (long long)time(NULL) + 30);
+    ms = pause_of(429, reset, soon);
+    assert_in_range(ms, 25000, 30000);
+    assert_int_equal(pause_of(429, reset, "1600000000"), 0);
+    assert_int_equal(pause_of(429, reset, "9999999999"), 0);
+    assert_int_equal(pause_of(429, reset, "99999999999999999"), 0);
+    assert_int_equal(pause_of(429, reset, "soon"), 0);
+}
+
 static void test_no_answer(void **state)
 {
     static const struct {
@@ -211,6 +249,63 @@ static void test_follow_up(void **state)
     answer(next("PUT", API "/put"), 201, "");
     nothing_more();
     result_is(0, 201, NULL);
+}
+
+/* The next event of the same destination, and what it sends first. */
+static void next_is(const char *id, const char *method, const char *url,
+                    const char *body)
+{
+    const struct call_request *r;
+
+    call_free(call);
+    call = call_new(instance, 0);
+    add(id);
+    call_start(call);
+    r = next(method, url);
+    if (body)
+        answer(r, 200, body);
+}
+
+/* Kept for five seconds, and not for longer by being used meanwhile. */
+static void test_kept(void **state)
+{
+    (void)state;
+    start("steps", "u1");
+    answer(next("GET", API "/find?id=u1"), 200, "{\"keep\":5000}");
+    answer(next("PUT", API "/put"), 200, "");
+    nothing_more();
+    next_is("u2", "GET", API "/find?id=u2", "{\"keep\":0}");
+    clock_mono_skew_ms += 3000;
+    next_is("u1", "PUT", API "/put", "");
+    nothing_more();
+    result_is(0, 200, NULL);
+    next_is("u2", "GET", API "/find?id=u2", NULL);
+    clock_mono_skew_ms += 3000;
+    next_is("u1", "GET", API "/find?id=u1", "{\"keep\":5000}");
+    next_is("u1", "PUT", API "/put", NULL);
+    clock_mono_skew_ms = 0;
+}
+
+/* Neither failures nor what is large; of many the last. */
+static void test_kept_limits(void **state)
+{
+    static char large[(1 << 20) + 64];
+    char id[16], url[64];
+
+    (void)state;
+    memset(large, ' ', sizeof large - 1);
+    memcpy(large, "{\"keep\":5000}", strlen("{\"keep\":5000}"));
+    start("steps", "u1");
+    answer(next("GET", API "/find?id=u1"), 500, "{\"keep\":5000}");
+    next_is("u1", "GET", API "/find?id=u1", large);
+    next_is("u1", "GET", API "/find?id=u1", "{\"keep\":5000}");
+    for (int k = 0; k < 64; k++) {
+        snprintf(id, sizeof id, "v%d", k);
+        snprintf(url, sizeof url, API "/find?id=v%d", k);
+        next_is(id, "GET", url, "{\"keep\":5000}");
+    }
+    next_is("v0", "PUT", API "/put", NULL);
+    next_is("u1", "GET", API "/find?id=u1", NULL);
 }
 
 static void test_follow_up_fails(void **state)
@@ -658,12 +753,14 @@ int main(void)
 #define T(f) cmocka_unit_test_teardown(f, after)
     const struct CMUnitTest tests[] = {
         T(test_delivers), T(test_fails_by_status), T(test_no_answer),
-        T(test_follow_up), T(test_follow_up_fails), T(test_judge_fails),
+        T(test_follow_up), T(test_kept), T(test_kept_limits),
+        T(test_follow_up_fails), T(test_judge_fails),
         T(test_perform_fails), T(test_skip), T(test_lost_event_is_told),
         T(test_shrugging_judge), T(test_unfinished_body), T(test_overflow),
         T(test_used_again), T(test_partial_results),
         T(test_halves_fail_alone), T(test_one_by_one), T(test_hosts),
-        T(test_endpoint), T(test_headers), T(test_urls),
+        T(test_rate_limit_reset), T(test_endpoint), T(test_headers),
+        T(test_urls),
         T(test_chance_is_of_the_events), T(test_fixed_uuids),
         T(test_declared), T(test_create_refuses), T(test_tokens),
         T(test_special), T(test_new_token),

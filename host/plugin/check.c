@@ -28,6 +28,11 @@ struct check {
     struct arena arena;
 };
 
+/* What Segment's hooks gave when a mapping was saved stands beside its fields;
+ * plugins may read it. */
+static const char *const hooks[] = { "onMappingSave", "retlOnMappingSave",
+                                     NULL };
+
 /* What an action that batches understands in its mapping, declared or not. */
 static const char *const batch_controls[] = {
     "enable_batching", "batch_size", "batch_bytes", "batch_keys", NULL,
@@ -140,6 +145,12 @@ static void check_given(struct check *c, mf_val settings)
     }
 }
 
+static bool is_required(mf_val setting)
+{
+    return json_is_true(json_get(setting, MF_STR("required"))) ||
+           json_is_true(json_get(setting, MF_STR("required_to_deliver")));
+}
+
 static void check_missing(struct check *c, mf_val settings, const char *at)
 {
     mf_iter it = { { 0 } };
@@ -152,8 +163,7 @@ static void check_missing(struct check *c, mf_val settings, const char *at)
             text_of(c, json_get(field, MF_STR("description")));
         mf_val v = json_get(settings, mf_cstr(key));
 
-        if (!json_is_true(json_get(field, MF_STR("required"))) ||
-            !is_empty(v) ||
+        if (!is_required(field) || !is_empty(v) ||
             (v.type == MF_ABSENT &&
              json_get(field, MF_STR("default")).type > MF_NULL))
             continue;
@@ -233,7 +243,7 @@ static void check_mapping_key(struct check *c,
             check_value(c, field, v);
         return;
     }
-    if (str_starts(key, MF_STR(INTERNAL)) ||
+    if (str_starts(key, MF_STR(INTERNAL)) || text_among(key.ptr, hooks) ||
         (a->batch_size && text_among(key.ptr, batch_controls)))
         return;
     add(c, raw.ptr - 1, "%s has no such field `%s`%s", a->slug, key.ptr,

@@ -134,6 +134,9 @@ static const struct expected cases[] = {
             " \"__segment_internal_sync_mode\": \"add\","
             " \"enable_batching\": true, \"batch_size\": 5}}]",
       NULL, NULL, NULL },
+    { GOOD, "[{\"action\": \"track\", \"mapping\": {\"email\": \"a@b.co\","
+            " \"onMappingSave\": {\"outputs\": {\"id\": \"l1\"}}}}]",
+      NULL, NULL, NULL },
     { GOOD, "[{\"action\": \"page\", \"subscribe\": \"type = \\\"page\\\"\","
             " \"mapping\": {\"batch_size\": 5}}]",
       NULL, "\"batch_size\"", "page has no such field `batch_size`" },
@@ -245,6 +248,28 @@ static void test_beside_a_broken_directive(void **state)
     manifest_free(m);
 }
 
+static void test_required_to_deliver(void **state)
+{
+    struct instance_config c = { .settings = value("{}") };
+    struct instance_fault faults[MAX];
+    struct manifest *m = manifest(
+        "{\"slug\": \"acme\", \"name\": \"Acme\", \"version\": \"1.0\","
+        "\"docs\": \"https://x\", \"hosts\": [\"*\"], \"settings\": ["
+        "{\"key\": \"site\", \"type\": \"string\","
+        " \"required_to_deliver\": true}],"
+        "\"actions\": [{\"slug\": \"page\", \"fields\": [],"
+        " \"subscribe\": \"type = \\\"page\\\"\"}]}");
+
+    (void)state;
+    c.subscriptions = value("[{\"action\": \"page\"}]");
+    assert_int_equal(instance_check(m, &c, faults, MAX), 1);
+    assert_string_equal(faults[0].err.text,
+                        "the setting `site` of acme is missing");
+    c.settings = value("{\"site\": \"x\"}");
+    assert_int_equal(instance_check(m, &c, faults, MAX), 0);
+    manifest_free(m);
+}
+
 static void test_no_presets(void **state)
 {
     static const struct expected x = { GOOD, NULL, NULL, NULL, NULL };
@@ -295,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_beside_a_broken_directive),
+        cmocka_unit_test(test_required_to_deliver),
         cmocka_unit_test(test_no_presets),
         cmocka_unit_test(test_secrets),
     };

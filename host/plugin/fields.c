@@ -16,7 +16,7 @@
 struct field {
     const char *key, *label, *type, *description, *format, *pattern;
     bool required, multiple, hidden, allow_null, additional_properties;
-    bool dynamic;
+    bool dynamic, required_to_deliver;
     mf_val fallback, choices, min, max, properties, required_if, depends_on;
 };
 
@@ -50,6 +50,7 @@ static const struct member setting_table[] = {
     { "label", AT(label), MEMBER_TEXT },
     { "description", AT(description), MEMBER_TEXT },
     { "required", AT(required), MEMBER_BOOL },
+    { "required_to_deliver", AT(required_to_deliver), MEMBER_BOOL },
     { "required_if", AT(required_if), MEMBER_OBJECT },
     { "depends_on", AT(depends_on), MEMBER_OBJECT },
     { "default", AT(fallback), MEMBER_ANY },
@@ -492,6 +493,34 @@ mf_val fields_defaults(struct arena *a, mf_val array, const char *extra_key,
     if (extra.type != MF_ABSENT) {
         json_key(&w, mf_cstr(extra_key));
         json_val(&w, extra);
+    }
+    json_end_object(&w);
+    ASSERT(!b.full);
+    text = arena_copy(a, buf_view(&b));
+    buf_deinit(&b);
+    return json_root(text);
+}
+
+mf_val fields_over(struct arena *a, mf_val defaults, mf_val mapping)
+{
+    mf_iter all = { { 0 } }, own = { { 0 } };
+    struct json_out w;
+    struct buf b;
+    mf_str key, text;
+    mf_val v;
+
+    buf_init(&b, (size_t)defaults.len + mapping.len + 2);
+    json_out_init(&w, &b);
+    json_begin_object(&w);
+    while (json_next(defaults, &all, &key, &v)) {
+        if (json_get(mapping, json_unescape(key, a)).type != MF_ABSENT)
+            continue;
+        json_key_raw(&w, key);
+        json_val(&w, v);
+    }
+    while (json_next(mapping, &own, &key, &v)) {
+        json_key_raw(&w, key);
+        json_val(&w, v);
     }
     json_end_object(&w);
     ASSERT(!b.full);

@@ -27,6 +27,8 @@ int fields_compile(struct reader *r, mf_val array, mf_val shared,
  * it is not absent, under extra_key. */
 mf_val fields_defaults(struct arena *a, mf_val array, const char *extra_key,
                        mf_val extra);
+/* The defaults, with the members of mapping in their place or besides. */
+mf_val fields_over(struct arena *a, mf_val defaults, mf_val mapping);
 /* The field of that key, or MF_ABSENT. */
 mf_val fields_find(mf_val array, mf_str key);
 /* Keys in order, ends in NULL; in the arena. type NULL: of any type. */

@@ -417,6 +417,17 @@ static mf_val h_answer_json(const mf_response *pub)
     return a->json;
 }
 
+/* Judge runs: the request is the one whose answer it has. What was kept is not
+ * kept for longer by being kept again. */
+static void h_keep(const mf_response *pub, int64_t ms)
+{
+    const struct answer *a = (const struct answer *)pub;
+    const struct request *r = a->call->answered;
+
+    if (r && (ms <= 0 || !r->given))
+        kept_put(a->call->instance, r, &a->a, ms);
+}
+
 static mf_str h_answer_bytes(const mf_response *a)
 {
     mf_str s = ((const struct answer *)a)->a.body;
@@ -534,6 +545,7 @@ const mf_host host_table = {
     .encode = h_encode,
     .decode = h_decode,
     .smart_hash = h_smart_hash,
+    .keep = h_keep,
     .source = h_source,
     .exchange = h_exchange,
 };

@@ -90,6 +90,9 @@ struct instance {
     struct arena own;
     struct call *free_calls;
     unsigned free_count;
+    struct kept *kept; /* answers, the newest first; see kept.c */
+    unsigned kept_count;
+    size_t kept_bytes;
 };
 
 /* settings with the manifest's defaults where a key is not given. */
@@ -151,6 +154,7 @@ struct request {
     uint32_t step;
     void *tag;
     bool no_auth, form;
+    bool given; /* answered with what was kept */
     mf_str why; /* refused, or wrong: then with its status */
     int32_t why_status;
 };
@@ -183,7 +187,7 @@ struct call {
     uint32_t event_count, event_cap, unsettled;
     size_t payload_bytes;
     struct request **requests;
-    uint32_t request_count, request_cap, next_send, next_refused, outstanding;
+    uint32_t request_count, request_cap, next_send, next_own, outstanding;
     struct writer *writers, *spare_writers;
     size_t body_bytes;
     struct standard standard;
@@ -248,6 +252,13 @@ mf_str h_smart_hash(mf_call *pub, uint32_t algorithm, uint32_t how,
                     mf_str text);
 
 const mf_response *h_exchange(mf_request *pub);
+/* The answer to r is given to the same requests for so long; 0: no longer. */
+void kept_put(struct instance *i, const struct request *r,
+              const struct call_answer *a, int64_t ms);
+/* False if there is none. *to is good until the next kept_put(). */
+bool kept_give(struct instance *i, const struct request *r,
+               struct call_answer *to);
+void kept_free(struct instance *i);
 
 /* Before and after memory is taken for the plugin: too much ends its call. */
 void call_room(struct call *c, size_t size);

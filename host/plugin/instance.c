@@ -359,6 +359,8 @@ static void specials_ready(struct instance *i)
         code_ready(i, s, special_slugs[k]);
         if (!s->code && k == SPECIAL_TEST)
             s->request = i->plugin->manifest->test;
+        if (!s->code && k == SPECIAL_DELETE)
+            s->request = i->plugin->manifest->on_delete;
         s->enabled = true;
         s->batch_size = 1;
         i->special_there[k] = s->code || s->request ||
@@ -553,6 +555,7 @@ void instance_free(struct instance *i)
         call_destroy(i->free_calls);
         i->free_calls = next;
     }
+    kept_free(i);
     if (i->region && i->region_len)
         munmap(i->region, i->region_len);
     arena_deinit(&i->own);

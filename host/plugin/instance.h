@@ -142,6 +142,7 @@ struct call_request {
 struct call_answer {
     int32_t status;        /* 0: none came */
     uint32_t failure;      /* MF_FAIL_* */
+    mf_str why;            /* of a failure, a sentence, may be empty */
     const struct call_header *headers;
     size_t header_count;
     mf_str body;

@@ -77,7 +77,8 @@ static int check_coded(const struct manifest *m, const mf_destination *d,
                           "has not",
                        m->slug, a->slug);
     if ((declared && declared->request) ||
-        (!declared && m->test && strcmp(a->slug, special[0]) == 0))
+        (!declared && m->test && strcmp(a->slug, special[0]) == 0) ||
+        (!declared && m->on_delete && strcmp(a->slug, special[1]) == 0))
         return err_set(e, "%s: %s is declared by `request` and coded as well; "
                           "remove one",
                        m->slug, a->slug);

@@ -33,7 +33,8 @@
 struct raw_top {
     const char *slug, *name, *version, *docs, *kind;
     const char *const *names, *const *hosts;
-    mf_val auth, headers, settings, fields, actions, presets, test;
+    mf_val auth, headers, settings, fields, actions, presets;
+    mf_val test, on_delete;
 };
 
 #define TOP(member) offsetof(struct raw_top, member)
@@ -52,6 +53,7 @@ static const struct member top_table[] = {
     { "actions", TOP(actions), MEMBER_ARRAY, true },
     { "presets", TOP(presets), MEMBER_ARRAY },
     { "testAuthentication", TOP(test), MEMBER_OBJECT },
+    { "onDelete", TOP(on_delete), MEMBER_OBJECT },
 };
 
 struct raw_action {
@@ -131,7 +133,7 @@ static const struct member preset_table[] = {
     { "mapping", PRE(mapping), MEMBER_OBJECT },
 };
 
-static const struct member test_table[] = {
+static const struct member special_table[] = {
     { "request", 0, MEMBER_OBJECT, true },
 };
 
@@ -157,12 +159,15 @@ static const struct member oauth2_table[] = {
     VALUE("client_secret"),
     { "client_auth", AUTH(client_auth), MEMBER_TEXT },
     VALUE("refresh_token"),
+    VALUE("access_token"),
     VALUE("scope"),
     VALUE("audience"),
     VALUE("issuer"),
     VALUE("subject"),
     VALUE("private_key"),
     VALUE("key_id"),
+    VALUE("username"),
+    VALUE("password"),
 };
 static const struct member aws_table[] = {
     SCHEME,          MUST("accessKeyId"), MUST("secretAccessKey"),
@@ -534,6 +539,9 @@ static int take_preset(struct reader *r, mf_val v, struct manifest *m)
                   : compile(r, raw.mapping, "mapping");
     if (!mapping && raw.mapping.raw != action->default_mapping.raw)
         return -1;
+    if (mapping)
+        raw.mapping = fields_over(r->arena, action->default_mapping,
+                                  raw.mapping);
     mapping_free(mapping);
     m->presets[m->preset_count++] = (struct manifest_preset){
         raw.name, raw.action,
@@ -675,20 +683,23 @@ static int take_auth(struct reader *r, mf_val v, struct manifest *m)
     return m->auth ? 0 : -1;
 }
 
-static int take_test(struct reader *r, mf_val v, struct manifest *m)
+/* testAuthentication and onDelete. */
+static int take_special(struct reader *r, mf_val v, const char *what,
+                        const struct manifest *m,
+                        struct declared_request **to)
 {
     mf_val request = { 0 };
 
     if (v.type == MF_ABSENT)
         return 0;
-    if (reader_object(r, v, test_table, COUNT_OF(test_table), &request,
-                      "`testAuthentication`") != 0)
+    if (reader_object(r, v, special_table, COUNT_OF(special_table), &request,
+                      what) != 0)
         return -1;
     if (m->kind == PLUGIN_NATIVE)
         return reader_fault(r, request.raw,
                             "a native plugin does its own I/O: no `request`");
-    m->test = compile_request(r, request, m->hosts);
-    return m->test ? 0 : -1;
+    *to = compile_request(r, request, m->hosts);
+    return *to ? 0 : -1;
 }
 
 static int take_settings(struct reader *r, mf_val v, struct manifest *m)
@@ -732,7 +743,9 @@ static int read_all(struct reader *r, mf_val root, struct manifest *m)
         take_actions(r, top.actions, top.fields, m) != 0 ||
         take_presets(r, top.presets, m) != 0)
         return -1;
-    return take_test(r, top.test, m);
+    if (take_special(r, top.test, "`testAuthentication`", m, &m->test) != 0)
+        return -1;
+    return take_special(r, top.on_delete, "`onDelete`", m, &m->on_delete);
 }
 
 /* ---- public ---- */
@@ -777,6 +790,7 @@ void manifest_free(struct manifest *m)
         free_request(m->actions[i].batch_request);
     }
     free_request(m->test);
+    free_request(m->on_delete);
     mapping_free(m->auth);
     mapping_free(m->headers);
     schema_free(m->settings);

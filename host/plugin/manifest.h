@@ -62,6 +62,7 @@ struct manifest {
     struct manifest_preset *presets;
     size_t preset_count;
     struct declared_request *test;         /* testAuthentication, or NULL */
+    struct declared_request *on_delete;    /* or NULL */
     struct arena *arena;                   /* owns all of the above */
 };
 

@@ -66,11 +66,13 @@ static const char good[] =
     "  {\"name\": \"Track\", \"action\": \"track\",\n"
     "   \"subscribe\": \"event = \\\"A\\\"\", \"type\": \"automatic\",\n"
     "   \"mapping\": {\"email\": {\"@path\": \"$.userId\"},\n"
-    "     \"__segment_internal_sync_mode\": \"add\"}},\n"
+    "     \"items\": {\"id\": 1}}},\n"
     "  {\"name\": \"Once\", \"action\": \"track\", \"type\": \"specificEvent\"}"
     "],\n"
     "\"testAuthentication\": {\"request\": {\"method\": \"GET\",\n"
-    "  \"url\": \"https://api.acme.example/me\"}}\n"
+    "  \"url\": \"https://api.acme.example/me\"}},\n"
+    "\"onDelete\": {\"request\": {\"method\": \"DELETE\",\n"
+    "  \"url\": \"https://api.acme.example/users\"}}\n"
     "}\n";
 
 static struct manifest *parse(const char *text, struct err *e)
@@ -105,6 +107,7 @@ static void test_good(void **state)
     assert_null(m->secret_settings[1]);
     assert_int_equal(m->action_count, 2);
     assert_non_null(m->test);
+    assert_non_null(m->on_delete);
 
     a = manifest_action(m, MF_STR("track"));
     assert_ptr_equal(a, &m->actions[0]);
@@ -135,6 +138,11 @@ static void test_good(void **state)
     assert_true(m->presets[0].automatic);
     assert_false(m->presets[1].automatic);
     assert_ptr_equal(m->presets[1].mapping.raw, a->default_mapping.raw);
+    text = (mf_str){ m->presets[0].mapping.raw, m->presets[0].mapping.len };
+    assert_true(mf_eq(text,
+                      MF_STR("{\"__segment_internal_sync_mode\":\"add\","
+                             "\"email\":{\"@path\": \"$.userId\"},"
+                             "\"items\":{\"id\": 1}}")));
     assert_null(manifest_action(m, MF_STR("trac")));
     manifest_free(m);
 }
@@ -297,6 +305,8 @@ static const struct {
       "acme.json:45:25: mapping: " },
     { "\"testAuthentication\": {\"request\"",
       "\"testAuthentication\": {\"requests\"", "did you mean `request`?" },
+    { "\"onDelete\": {\"request\"", "\"onDelete\": {\"requests\"",
+      "`onDelete` has no member `requests`" },
     { "\"fields\": []}", "\"fields\": [\"emial\"]}",
       "acme.json:41:32: no field `emial` stands in `fields`" },
     { "}\n}\n", "}\n", "acme.json:5" },

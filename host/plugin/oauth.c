@@ -43,10 +43,22 @@ static mf_str member(mf_val auth, const char *name, struct arena *a)
     return v.type <= MF_NULL ? (mf_str){ "", 0 } : js_string(v, a);
 }
 
-bool oauth_needed(const struct instance *i)
+bool oauth_needed(struct instance *i)
 {
-    return strcmp(i->plugin->manifest->auth_scheme, "oauth2") == 0 &&
-           i->special_there[SPECIAL_REFRESH];
+    mf_val none = { "{}", 2, MF_OBJECT };
+    struct arena a;
+    mf_val auth;
+    bool given;
+
+    if (strcmp(i->plugin->manifest->auth_scheme, "oauth2") != 0 ||
+        !i->special_there[SPECIAL_REFRESH])
+        return false;
+    arena_init(&a, CALL_INPUT_BYTES);
+    auth = evaluated(i, none, &a);
+    given = member(auth, "access_token", &a).len != 0 ||
+            member(auth, "username", &a).len != 0;
+    arena_deinit(&a);
+    return !given;
 }
 
 mf_str oauth_origin(struct instance *i, struct arena *a)

@@ -21,7 +21,7 @@
 #define OAUTH_MARGIN_DIV 5     /* but in the last fifth of a short life */
 
 /* True if calls of this instance need a token, and there is a way to one. */
-bool oauth_needed(const struct instance *i);
+bool oauth_needed(struct instance *i);
 /* Digest of what tokens are got with. Those got with anything else are not to
  * be used: the operator has changed client, key or refresh token. */
 mf_str oauth_origin(struct instance *i, struct arena *a);

@@ -76,14 +76,16 @@ static int drop_key(void **state)
     return 0;
 }
 
-/* Opens an instance of a plugin with this grant and asks for a token. */
-static void begin(const char *grant, const char *settings, const char *auth)
+/* Opens an instance of a plugin with this grant. */
+static void open_instance(const char *grant, const char *settings,
+                          const char *auth)
 {
     struct instance_config c = { .name = "a", .fixed = true, .now = NOW,
                                  .settings = json_root(mf_cstr(settings)) };
     char *text = xasprintf("%s%s%s", head, grant, tail);
     struct err e = { "" };
 
+    call = NULL;
     arena_init(&arena, 1u << 20);
     c.lenient = true;
     if (auth)
@@ -93,6 +95,12 @@ static void begin(const char *grant, const char *settings, const char *auth)
         fail_msg("%s", e.text);
     instance = instance_new(&plugin, &c, NULL);
     assert_non_null(instance);
+}
+
+/* And asks for a token. */
+static void begin(const char *grant, const char *settings, const char *auth)
+{
+    open_instance(grant, settings, auth);
     assert_true(oauth_needed(instance));
     call = call_special(instance, "refreshAccessToken",
                         json_root(MF_STR("{}")));
@@ -409,6 +417,42 @@ static void test_origin(void **state)
                        origin_with("{\"url\":\"" URL "\",\"token\":\"r9\"}")));
 }
 
+/* A token that the settings hold is used as it is. */
+static void test_given(void **state)
+{
+    static const char given_grant[] =
+        "\"grant\":\"client_credentials\",\"client_id\":\"me\","
+        "\"access_token\":{\"@path\":\"$.settings.token\"}";
+    void *unused = NULL;
+
+    (void)state;
+    open_instance(given_grant, "{\"url\":\"" URL "\",\"token\":\"t-1\"}",
+                  NULL);
+    assert_false(oauth_needed(instance));
+    end(&unused);
+    begin(given_grant, "{\"url\":\"" URL "\",\"token\":\"\"}", NULL);
+    end(&unused);
+}
+
+/* Nothing is fetched for a user's name and password; the request has them. */
+static void test_user(void **state)
+{
+    static const char user_grant[] =
+        "\"grant\":\"client_credentials\",\"client_id\":\"me\","
+        "\"username\":{\"@path\":\"$.settings.token\"},"
+        "\"password\":{\"@path\":\"$.settings.secret\"}";
+    void *unused = NULL;
+
+    (void)state;
+    open_instance(user_grant,
+                  "{\"url\":\"" URL "\",\"token\":\"u\",\"secret\":\"p\"}",
+                  NULL);
+    assert_false(oauth_needed(instance));
+    end(&unused);
+    begin(user_grant, "{\"url\":\"" URL "\",\"token\":\"\"}", NULL);
+    end(&unused);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_teardown(f, end)
@@ -418,6 +462,7 @@ int main(void)
         T(test_jwt), T(test_service_account), T(test_bad_key),
         T(test_wrong_host), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_times), cmocka_unit_test(test_origin),
+        cmocka_unit_test(test_given), cmocka_unit_test(test_user),
     };
 
     return cmocka_run_group_tests(tests, make_key, drop_key);

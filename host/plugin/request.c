@@ -199,12 +199,23 @@ static void add_basic(struct request *r, mf_val auth)
 static void add_bearer(struct request *r)
 {
     struct arena *a = &r->call->in;
-    mf_str token = json_text(json_get(r->call->auth, MF_STR("accessToken")),
-                             a);
+    mf_val v = json_get(r->call->auth, MF_STR("accessToken"));
+    mf_str token;
 
+    if (v.type <= MF_NULL) /* one that needs no fetching */
+        v = json_get(r->call->standard.auth, MF_STR("access_token"));
+    token = json_text(v, a);
     if (token.len)
         add_missing(r, MF_STR("authorization"),
                     arena_printf(a, "Bearer %.*s", (int)token.len, token.ptr));
+}
+
+/* Name and password instead of a token: what oauth2 may have besides. */
+static bool has_user(struct call *c)
+{
+    mf_val user = json_get(c->standard.auth, MF_STR("username"));
+
+    return json_text(user, &c->in).len != 0;
 }
 
 static void add_standard(struct request *r)
@@ -219,7 +230,7 @@ static void add_standard(struct request *r)
         if (v.type != MF_NULL)
             add_missing(r, json_unescape(key, &r->call->in),
                         js_string(v, &r->call->in));
-    if (strcmp(m->auth_scheme, "basic") == 0)
+    if (strcmp(m->auth_scheme, "basic") == 0 || has_user(r->call))
         add_basic(r, r->call->standard.auth);
     else if (strncmp(m->auth_scheme, "oauth2", 6) == 0)
         add_bearer(r);

@@ -105,9 +105,12 @@ static int32_t steps_perform(const void *self, mf_call *c, const mf_event *e)
 static int32_t steps_judge(const void *self, mf_call *c, const mf_request *r,
                            const mf_response *a)
 {
+    mf_val keep = mf_get(c, mf_answer_json(a), "keep");
     void *state;
 
     (void)self;
+    if (mf_given(keep))
+        mf_keep(a, mf_integer(c, keep, 0));
     if (mf_step(r, &state) != 1 || mf_status(a) / 100 != 2)
         return MF_OK;
     if (mf_get(c, mf_answer_json(a), "gone").type == MF_BOOL)

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * state.c - see state.h. SQLite in WAL mode with synchronous FULL; every
- * statement is prepared once. */
+ * statement is prepared once. Values are bound by redo.h, so that a change
+ * outlives a transaction that the disk has ended. */
 #include "state/state.h"
 
+#include "state/inner.h"
+
 #include "base/mem.h"
+#include "state/redo.h"
 
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -15,7 +19,6 @@
 #include <unistd.h>
 
 #define STATE_VERSION 1
-#define DEAD_LIST_MAX 1000
 
 static const char schema[] =
     "CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
@@ -29,14 +32,23 @@ static const char schema[] =
     " filtered INTEGER NOT NULL DEFAULT 0, dead INTEGER NOT NULL DEFAULT 0,"
     " attempts INTEGER NOT NULL DEFAULT 0, retries INTEGER NOT NULL DEFAULT 0,"
     " lost INTEGER NOT NULL DEFAULT 0, pending BLOB,"
-    " UNIQUE(source, destination));"
+    " replay INTEGER NOT NULL DEFAULT 0," /* its job; 0: the live lane */
+    " until INTEGER NOT NULL DEFAULT 0,"  /* the last it reads, 0: none */
+    " letters INTEGER NOT NULL DEFAULT 0,"
+    " letter_bytes INTEGER NOT NULL DEFAULT 0,"
+    " UNIQUE(source, destination, replay));"
+    /* since: TTL counts from there and not from the receipt, where it is not
+     * 0. event: the letter's own copy, of a part that was dead before. */
     "CREATE TABLE retry("
     " lane INTEGER NOT NULL, seq INTEGER NOT NULL,"
     " subscription INTEGER NOT NULL, segment INTEGER NOT NULL,"
     " offset INTEGER NOT NULL, due INTEGER NOT NULL, first INTEGER NOT NULL,"
     " attempts INTEGER NOT NULL, status INTEGER NOT NULL,"
     " event_dead INTEGER NOT NULL, error TEXT NOT NULL,"
+    " since INTEGER NOT NULL DEFAULT 0, event TEXT NOT NULL DEFAULT '',"
     " PRIMARY KEY(lane, seq, subscription)) WITHOUT ROWID;"
+    LETTERS_SCHEMA
+    REPLAYS_SCHEMA
     "CREATE TABLE attempt(" /* letter: 0 while its part waits */
     " lane INTEGER NOT NULL, seq INTEGER NOT NULL,"
     " subscription INTEGER NOT NULL, letter INTEGER NOT NULL,"
@@ -46,15 +58,6 @@ static const char schema[] =
     "CREATE TRIGGER retry_ends AFTER DELETE ON retry BEGIN"
     " DELETE FROM attempt WHERE lane = OLD.lane AND seq = OLD.seq"
     " AND subscription = OLD.subscription AND letter = 0; END;"
-    "CREATE TABLE dead("
-    " id INTEGER PRIMARY KEY AUTOINCREMENT, lane INTEGER NOT NULL,"
-    " seq INTEGER NOT NULL, subscription INTEGER NOT NULL,"
-    " segment INTEGER NOT NULL, offset INTEGER NOT NULL,"
-    " first INTEGER NOT NULL, at INTEGER NOT NULL, attempts INTEGER NOT NULL,"
-    " reason INTEGER NOT NULL, status INTEGER NOT NULL, error TEXT NOT NULL,"
-    " action TEXT NOT NULL, message_id TEXT NOT NULL, event TEXT NOT NULL,"
-    " request TEXT NOT NULL, response TEXT NOT NULL);"
-    "CREATE INDEX dead_by_lane ON dead(lane, id);"
     "CREATE TRIGGER dead_begins AFTER INSERT ON dead BEGIN"
     " UPDATE OR REPLACE attempt SET letter = NEW.id WHERE lane = NEW.lane"
     " AND seq = NEW.seq AND subscription = NEW.subscription AND letter = 0;"
@@ -65,6 +68,7 @@ static const char schema[] =
     "CREATE TABLE ingest_dead("
     " id INTEGER PRIMARY KEY AUTOINCREMENT, source INTEGER NOT NULL,"
     " at INTEGER NOT NULL, code TEXT NOT NULL, event TEXT NOT NULL);"
+    "CREATE INDEX ingest_dead_by_source ON ingest_dead(source, id);"
     "CREATE TABLE token("
     " destination TEXT PRIMARY KEY, origin TEXT NOT NULL,"
     " tokens TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;"
@@ -84,44 +88,42 @@ static const char schema[] =
 
 enum statement {
     SOURCE_FIND, SOURCE_ADD, LANE_FIND, LANE_ADD, LANE_PUT, LANE_ALL,
-    RETRY_PUT, RETRY_DROP, RETRY_DEAD, RETRY_ALL, DEAD_ADD, DEAD_LIST, DEAD_DROP,
-    INGEST_DEAD_ADD, TOKEN_PUT, TOKEN_DROP, TOKEN_ALL, PAUSE_ADD,
-    PAUSE_DROP, PAUSE_FIND, SEGMENT_PUT, SEGMENT_DROP, BASE_DROP,
-    SEGMENT_ALL, BASE_PUT, RANGE_PUT, RANGE_COUNT, RANGE_OLDEST, RANGE_DROP,
-    RANGE_LIST, ATTEMPT_ADD, ATTEMPT_TRIM, STATEMENTS
+    RETRY_PUT, RETRY_DROP, RETRY_DEAD, RETRY_ALL, TOKEN_PUT, TOKEN_DROP,
+    TOKEN_ALL, PAUSE_ADD, PAUSE_DROP, PAUSE_FIND, SEGMENT_PUT, SEGMENT_DROP,
+    BASE_DROP, SEGMENT_ALL, BASE_PUT, RANGE_PUT, RANGE_COUNT, RANGE_OLDEST,
+    RANGE_DROP, RANGE_LIST, ATTEMPT_ADD, ATTEMPT_TRIM, STATEMENTS
 };
 
 #define LANE_COLUMNS                                                           \
     "l.id, l.source, l.destination, s.name, l.seq, l.segment, l.offset,"      \
     " l.accepted, l.delivered, l.filtered, l.dead, l.attempts, l.retries,"    \
-    " l.lost, l.pending, l.start FROM lane l JOIN source s ON s.id = l.source"
+    " l.lost, l.pending, l.start, l.replay, l.until"                          \
+    " FROM lane l JOIN source s ON s.id = l.source"
 
 static const char *const texts[STATEMENTS] = {
     [SOURCE_FIND] = "SELECT id FROM source WHERE name = ?1",
     [SOURCE_ADD] = "INSERT INTO source(name) VALUES(?1)",
     [LANE_FIND] = "SELECT " LANE_COLUMNS
-                  " WHERE l.source = ?1 AND l.destination = ?2",
+                  " WHERE l.source = ?1 AND l.destination = ?2"
+                  " AND l.replay = ?3",
     [LANE_ADD] = "INSERT INTO lane(source, destination, start, seq, segment,"
-                 " offset) VALUES(?1, ?2, ?3, ?3, ?4, ?5)",
+                 " offset, replay, until)"
+                 " VALUES(?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7)",
     [LANE_PUT] = "UPDATE lane SET seq = ?2, segment = ?3, offset = ?4,"
                  " accepted = ?5, delivered = ?6, filtered = ?7, dead = ?8,"
                  " attempts = ?9, retries = ?10, lost = ?11, pending = ?12"
                  " WHERE id = ?1",
     [LANE_ALL] = "SELECT " LANE_COLUMNS " ORDER BY l.id",
-    [RETRY_PUT] = "INSERT OR REPLACE INTO retry VALUES"
-                  "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    [RETRY_PUT] = "INSERT INTO retry(lane, seq, subscription, segment, offset,"
+                  " due, first, attempts, status, event_dead, error)"
+                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+                  " ON CONFLICT DO UPDATE SET due = ?6, first = ?7,"
+                  " attempts = ?8, status = ?9, event_dead = ?10, error = ?11",
     [RETRY_DROP] = "DELETE FROM retry WHERE lane = ?1 AND seq = ?2"
                    " AND subscription = ?3",
-    [RETRY_DEAD] = "UPDATE retry SET event_dead = 1"
+    [RETRY_DEAD] = "UPDATE retry SET event_dead = ?3"
                    " WHERE lane = ?1 AND seq = ?2",
     [RETRY_ALL] = "SELECT * FROM retry WHERE lane = ?1 ORDER BY seq",
-    [DEAD_ADD] = "INSERT INTO dead VALUES(NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7,"
-                 " ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-    [DEAD_LIST] = "SELECT d.* FROM dead d JOIN lane l ON l.id = d.lane"
-                  " WHERE l.destination = ?1 AND (?2 = 0 OR d.id < ?2)"
-                  " ORDER BY d.id DESC LIMIT ?3",
-    [DEAD_DROP] = "DELETE FROM dead WHERE id = ?1",
-    [INGEST_DEAD_ADD] = "INSERT INTO ingest_dead VALUES(NULL, ?1, ?2, ?3, ?4)",
     [TOKEN_PUT] = "INSERT OR REPLACE INTO token VALUES(?1, ?2, ?3, ?4)",
     [TOKEN_DROP] = "DELETE FROM token WHERE destination = ?1",
     [TOKEN_ALL] = "SELECT * FROM token",
@@ -157,7 +159,19 @@ struct state {
     sqlite3 *db;
     sqlite3_stmt *statements[STATEMENTS];
     bool in_transaction;
+    bool stale; /* the changes of `redo` are not in the database's view */
+    struct redo redo;
 };
+
+sqlite3 *state_db(struct state *s)
+{
+    return s->db;
+}
+
+struct redo *state_redo(struct state *s)
+{
+    return &s->redo;
+}
 
 static int failed(struct state *s, const char *doing, struct err *e)
 {
@@ -192,7 +206,10 @@ static int prepare_schema(struct state *s, const char *path, struct err *e)
     int64_t version = 0;
 
     if (run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-               "PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 2000;",
+               "PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 2000;"
+               /* What is not committed needs no disk: it can be made again
+                * on a full one, and read. */
+               "PRAGMA cache_spill = OFF;",
             "it cannot be opened", e) != 0)
         return -1;
     if (read_number(s, "PRAGMA user_version", &version) != 0)
@@ -230,6 +247,7 @@ struct state *state_open(const char *path, struct err *e)
 {
     struct state *s = xcalloc(1, sizeof *s);
 
+    redo_init(&s->redo);
     if (make_private(path, e) != 0)
         goto fail;
     if (sqlite3_open_v2(path, &s->db,
@@ -252,6 +270,7 @@ fail:
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(s->statements[i]);
     sqlite3_close(s->db);
+    redo_deinit(&s->redo);
     free(s);
     return NULL;
 }
@@ -273,6 +292,7 @@ void state_abandon(struct state *s)
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(s->statements[i]);
     sqlite3_close(s->db);
+    redo_deinit(&s->redo);
     free(s);
 }
 
@@ -281,53 +301,112 @@ bool state_dirty(const struct state *s)
     return s->in_transaction;
 }
 
+bool state_strained(const struct state *s)
+{
+    return s->redo.kept > STATE_STRAINED;
+}
+
+/* Makes every change since the last commit again, in a transaction of its
+ * own, after SQLite has given theirs up. */
+static int revive(struct state *s)
+{
+    int rc = SQLITE_OK;
+
+    if (!sqlite3_get_autocommit(s->db))
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    s->stale = true;
+    s->in_transaction = true; /* there is something to commit */
+    rc = sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = redo_replay(&s->redo, s->db, s->statements);
+    s->stale = rc != SQLITE_OK;
+    return s->stale ? -1 : 0;
+}
+
+/* On failure (a full disk, one that fails) nothing is lost: the changes are
+ * made again at once, so that they can be read, and the next call tries to
+ * make them durable. */
 int state_commit(struct state *s, struct err *e)
 {
     if (!s->in_transaction)
         return 0;
-    /* On failure (a full disk) the transaction stays open and the next call
-     * tries again: nothing of it is lost. */
-    if (run(s, "COMMIT", "the changes cannot be made durable", e) != 0)
+    if (s->stale && revive(s) != 0)
+        return failed(s, "the changes cannot be made again yet", e);
+    if (run(s, "COMMIT", "the changes cannot be made durable", e) != 0) {
+        revive(s);
         return -1;
+    }
     s->in_transaction = false;
+    redo_clear(&s->redo);
     return 0;
+}
+
+void state_refresh(struct state *s)
+{
+    if (s->stale)
+        revive(s);
 }
 
 static sqlite3_stmt *use(struct state *s, enum statement which)
 {
     sqlite3_stmt *q = s->statements[which];
 
+    state_refresh(s);
     sqlite3_reset(q);
     sqlite3_clear_bindings(q);
+    redo_begin(&s->redo, which);
     return q;
 }
 
-static void bind_text(sqlite3_stmt *q, int at, mf_str s)
+static void bind_text(struct state *s, sqlite3_stmt *q, int at, mf_str v)
 {
-    sqlite3_bind_text64(q, at, s.ptr ? s.ptr : "", s.len, SQLITE_TRANSIENT,
-                        SQLITE_UTF8);
+    redo_text(&s->redo, q, at, v);
 }
 
-static void bind_int(sqlite3_stmt *q, int at, int64_t v)
+static void bind_int(struct state *s, sqlite3_stmt *q, int at, int64_t v)
 {
-    sqlite3_bind_int64(q, at, v);
+    redo_int(&s->redo, q, at, v);
+}
+
+/* Whether the storage failed, and not the statement. */
+static bool storage_failed(int rc)
+{
+    switch (rc & 0xff) {
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_BUSY:
+    case SQLITE_NOMEM:
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* Runs a writing statement inside the gathering transaction. */
-static int change(struct state *s, sqlite3_stmt *q, struct err *e)
+int state_change(struct state *s, sqlite3_stmt *q, struct err *e)
 {
-    int rc;
+    size_t before = s->redo.kept;
+    int rc = SQLITE_OK;
 
-    if (!s->in_transaction) {
-        if (run(s, "BEGIN IMMEDIATE", "a transaction cannot begin", e) != 0)
-            return -1;
+    redo_keep(&s->redo, q);
+    if (!s->in_transaction)
+        rc = sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (rc == SQLITE_OK && !s->stale) {
         s->in_transaction = true;
+        rc = sqlite3_step(q);
+        sqlite3_reset(q);
+        if (rc == SQLITE_DONE)
+            return 0;
     }
-    rc = sqlite3_step(q);
-    sqlite3_reset(q);
-    if (rc != SQLITE_DONE)
+    if (!s->stale && !storage_failed(rc)) {
+        redo_undo(&s->redo, before);
         return failed(s, "a change was refused", e);
-    return 0;
+    }
+    if (revive(s) == 0)
+        return 0;
+    return failed(s, "a change is kept and will be made again", e);
 }
 
 static mf_str text_at(sqlite3_stmt *q, int column)
@@ -342,15 +421,15 @@ uint32_t state_source(struct state *s, const char *name, struct err *e)
     sqlite3_stmt *q = use(s, SOURCE_FIND);
     uint32_t id = 0;
 
-    bind_text(q, 1, mf_cstr(name));
+    bind_text(s, q, 1, mf_cstr(name));
     if (sqlite3_step(q) == SQLITE_ROW)
         id = (uint32_t)sqlite3_column_int64(q, 0);
     sqlite3_reset(q);
     if (id)
         return id;
     q = use(s, SOURCE_ADD);
-    bind_text(q, 1, mf_cstr(name));
-    if (change(s, q, e) != 0)
+    bind_text(s, q, 1, mf_cstr(name));
+    if (state_change(s, q, e) != 0)
         return 0;
     return (uint32_t)sqlite3_last_insert_rowid(s->db);
 }
@@ -378,6 +457,8 @@ static void read_lane(sqlite3_stmt *q, struct state_lane *out)
     c->lost = (uint64_t)sqlite3_column_int64(q, 13);
     out->start = (uint64_t)sqlite3_column_int64(q, 15);
     out->pending_count = (uint32_t)(bytes / sizeof *out->pending);
+    out->replay = (uint32_t)sqlite3_column_int64(q, 16);
+    out->until = (uint64_t)sqlite3_column_int64(q, 17);
     out->pending = NULL;
     if (out->pending_count) {
         out->pending = xcalloc(out->pending_count, sizeof *out->pending);
@@ -387,6 +468,7 @@ static void read_lane(sqlite3_stmt *q, struct state_lane *out)
 }
 
 int state_lane_open(struct state *s, uint32_t source, const char *destination,
+                    uint32_t replay, uint64_t until,
                     struct journal_pos start, struct state_lane *out,
                     bool *made, struct err *e)
 {
@@ -395,8 +477,9 @@ int state_lane_open(struct state *s, uint32_t source, const char *destination,
         sqlite3_stmt *q = use(s, LANE_FIND);
         int rc;
 
-        bind_int(q, 1, source);
-        bind_text(q, 2, mf_cstr(destination));
+        bind_int(s, q, 1, source);
+        bind_text(s, q, 2, mf_cstr(destination));
+        bind_int(s, q, 3, replay);
         rc = sqlite3_step(q);
         if (rc == SQLITE_ROW)
             read_lane(q, out);
@@ -406,12 +489,14 @@ int state_lane_open(struct state *s, uint32_t source, const char *destination,
         if (rc != SQLITE_DONE || *made)
             return failed(s, "a lane cannot be read", e);
         q = use(s, LANE_ADD);
-        bind_int(q, 1, source);
-        bind_text(q, 2, mf_cstr(destination));
-        bind_int(q, 3, (int64_t)start.seq);
-        bind_int(q, 4, (int64_t)start.segment);
-        bind_int(q, 5, (int64_t)start.offset);
-        if (change(s, q, e) != 0)
+        bind_int(s, q, 1, source);
+        bind_text(s, q, 2, mf_cstr(destination));
+        bind_int(s, q, 3, (int64_t)start.seq);
+        bind_int(s, q, 4, (int64_t)start.segment);
+        bind_int(s, q, 5, (int64_t)start.offset);
+        bind_int(s, q, 6, replay);
+        bind_int(s, q, 7, (int64_t)until);
+        if (state_change(s, q, e) != 0)
             return -1;
         *made = true;
     }
@@ -423,20 +508,19 @@ int state_lane_put(struct state *s, const struct msg_lane_state *m,
     sqlite3_stmt *q = use(s, LANE_PUT);
     const struct counters *c = &m->counters;
 
-    bind_int(q, 1, m->lane);
-    bind_int(q, 2, (int64_t)m->next.seq);
-    bind_int(q, 3, (int64_t)m->next.segment);
-    bind_int(q, 4, (int64_t)m->next.offset);
-    bind_int(q, 5, (int64_t)c->accepted);
-    bind_int(q, 6, (int64_t)c->delivered);
-    bind_int(q, 7, (int64_t)c->filtered);
-    bind_int(q, 8, (int64_t)c->dead);
-    bind_int(q, 9, (int64_t)c->attempts);
-    bind_int(q, 10, (int64_t)c->retries);
-    bind_int(q, 11, (int64_t)c->lost);
-    sqlite3_bind_blob64(q, 12, pending, m->pending_count * sizeof *pending,
-                        SQLITE_TRANSIENT);
-    return change(s, q, e);
+    bind_int(s, q, 1, m->lane);
+    bind_int(s, q, 2, (int64_t)m->next.seq);
+    bind_int(s, q, 3, (int64_t)m->next.segment);
+    bind_int(s, q, 4, (int64_t)m->next.offset);
+    bind_int(s, q, 5, (int64_t)c->accepted);
+    bind_int(s, q, 6, (int64_t)c->delivered);
+    bind_int(s, q, 7, (int64_t)c->filtered);
+    bind_int(s, q, 8, (int64_t)c->dead);
+    bind_int(s, q, 9, (int64_t)c->attempts);
+    bind_int(s, q, 10, (int64_t)c->retries);
+    bind_int(s, q, 11, (int64_t)c->lost);
+    redo_blob(&s->redo, q, 12, pending, m->pending_count * sizeof *pending);
+    return state_change(s, q, e);
 }
 
 int state_lanes(struct state *s,
@@ -457,11 +541,12 @@ int state_lanes(struct state *s,
     return rc == SQLITE_DONE ? 0 : failed(s, "lanes cannot be read", e);
 }
 
-static void bind_key(sqlite3_stmt *q, const struct msg_retry_key *k)
+static void bind_key(struct state *s, sqlite3_stmt *q,
+                     const struct msg_retry_key *k)
 {
-    bind_int(q, 1, k->lane);
-    bind_int(q, 2, (int64_t)k->seq);
-    bind_int(q, 3, k->subscription);
+    bind_int(s, q, 1, k->lane);
+    bind_int(s, q, 2, (int64_t)k->seq);
+    bind_int(s, q, 3, k->subscription);
 }
 
 int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
@@ -469,16 +554,16 @@ int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
 {
     sqlite3_stmt *q = use(s, RETRY_PUT);
 
-    bind_key(q, &r->key);
-    bind_int(q, 4, (int64_t)r->at.segment);
-    bind_int(q, 5, (int64_t)r->at.offset);
-    bind_int(q, 6, r->due_ms);
-    bind_int(q, 7, r->first_ms);
-    bind_int(q, 8, r->attempts);
-    bind_int(q, 9, r->status);
-    bind_int(q, 10, r->event_dead);
-    bind_text(q, 11, error);
-    return change(s, q, e);
+    bind_key(s, q, &r->key);
+    bind_int(s, q, 4, (int64_t)r->at.segment);
+    bind_int(s, q, 5, (int64_t)r->at.offset);
+    bind_int(s, q, 6, r->due_ms);
+    bind_int(s, q, 7, r->first_ms);
+    bind_int(s, q, 8, r->attempts);
+    bind_int(s, q, 9, r->status);
+    bind_int(s, q, 10, r->event_dead);
+    bind_text(s, q, 11, error);
+    return state_change(s, q, e);
 }
 
 int state_attempt_add(struct state *s, const struct msg_retry *r,
@@ -486,21 +571,21 @@ int state_attempt_add(struct state *s, const struct msg_retry *r,
 {
     sqlite3_stmt *q = use(s, ATTEMPT_ADD);
 
-    bind_key(q, &r->key);
-    bind_int(q, 4, r->attempts);
-    bind_int(q, 5, a->when_ms);
-    bind_int(q, 6, r->status);
-    bind_text(q, 7, a->error);
-    bind_text(q, 8, a->request);
-    bind_text(q, 9, a->response);
-    if (change(s, q, e) != 0)
+    bind_key(s, q, &r->key);
+    bind_int(s, q, 4, r->attempts);
+    bind_int(s, q, 5, a->when_ms);
+    bind_int(s, q, 6, r->status);
+    bind_text(s, q, 7, a->error);
+    bind_text(s, q, 8, a->request);
+    bind_text(s, q, 9, a->response);
+    if (state_change(s, q, e) != 0)
         return -1;
     if (r->attempts <= ATTEMPTS_KEPT)
         return 0;
     q = use(s, ATTEMPT_TRIM);
-    bind_key(q, &r->key);
-    bind_int(q, 4, (int64_t)r->attempts - ATTEMPTS_KEPT);
-    return change(s, q, e);
+    bind_key(s, q, &r->key);
+    bind_int(s, q, 4, (int64_t)r->attempts - ATTEMPTS_KEPT);
+    return state_change(s, q, e);
 }
 
 int state_retry_drop(struct state *s, const struct msg_retry_key *k,
@@ -508,24 +593,24 @@ int state_retry_drop(struct state *s, const struct msg_retry_key *k,
 {
     sqlite3_stmt *q = use(s, RETRY_DROP);
 
-    bind_key(q, k);
-    return change(s, q, e);
+    bind_key(s, q, k);
+    return state_change(s, q, e);
 }
 
 int state_retries(struct state *s, uint32_t lane,
                   void (*each)(void *arg, const struct msg_retry *r,
-                               mf_str error),
+                               mf_str error, mf_str event),
                   void *arg, struct err *e)
 {
     sqlite3_stmt *q = use(s, RETRY_ALL);
     int rc;
 
-    bind_int(q, 1, lane);
+    bind_int(s, q, 1, lane);
     while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
         struct msg_retry r = { .key = { lane,
                                         (uint32_t)sqlite3_column_int64(q, 2),
                                         (uint64_t)sqlite3_column_int64(q, 1) } };
-        mf_str error = text_at(q, 10);
+        mf_str error = text_at(q, 10), event = text_at(q, 12);
 
         r.at.seq = r.key.seq;
         r.at.segment = (uint64_t)sqlite3_column_int64(q, 3);
@@ -536,7 +621,8 @@ int state_retries(struct state *s, uint32_t lane,
         r.status = (int32_t)sqlite3_column_int64(q, 8);
         r.event_dead = (uint32_t)sqlite3_column_int64(q, 9);
         r.error_len = (uint32_t)error.len;
-        each(arg, &r, error);
+        r.since_ms = sqlite3_column_int64(q, 11);
+        each(arg, &r, error, event);
     }
     sqlite3_reset(q);
     return rc == SQLITE_DONE ? 0 : failed(s, "retries cannot be read", e);
@@ -547,23 +633,23 @@ int state_segment_put(struct state *s, const struct ledger_segment *g,
 {
     sqlite3_stmt *q = use(s, SEGMENT_PUT);
 
-    bind_int(q, 1, (int64_t)g->n);
-    bind_int(q, 2, (int64_t)g->bytes);
-    bind_int(q, 3, (int64_t)g->least);
-    bind_int(q, 4, (int64_t)g->greatest);
-    return change(s, q, e);
+    bind_int(s, q, 1, (int64_t)g->n);
+    bind_int(s, q, 2, (int64_t)g->bytes);
+    bind_int(s, q, 3, (int64_t)g->least);
+    bind_int(s, q, 4, (int64_t)g->greatest);
+    return state_change(s, q, e);
 }
 
 int state_segment_drop(struct state *s, uint64_t n, struct err *e)
 {
     sqlite3_stmt *q = use(s, SEGMENT_DROP);
 
-    bind_int(q, 1, (int64_t)n);
-    if (change(s, q, e) != 0)
+    bind_int(s, q, 1, (int64_t)n);
+    if (state_change(s, q, e) != 0)
         return -1;
     q = use(s, BASE_DROP);
-    bind_int(q, 1, (int64_t)n);
-    return change(s, q, e);
+    bind_int(s, q, 1, (int64_t)n);
+    return state_change(s, q, e);
 }
 
 int state_segments(struct state *s,
@@ -590,13 +676,13 @@ int state_base_put(struct state *s, uint64_t n, uint32_t lane,
 {
     sqlite3_stmt *q = use(s, BASE_PUT);
 
-    bind_int(q, 1, (int64_t)n);
-    bind_int(q, 2, lane);
-    bind_int(q, 3, (int64_t)sums->delivered);
-    bind_int(q, 4, (int64_t)sums->filtered);
-    bind_int(q, 5, (int64_t)sums->dead);
-    bind_int(q, 6, (int64_t)sums->lost);
-    return change(s, q, e);
+    bind_int(s, q, 1, (int64_t)n);
+    bind_int(s, q, 2, lane);
+    bind_int(s, q, 3, (int64_t)sums->delivered);
+    bind_int(s, q, 4, (int64_t)sums->filtered);
+    bind_int(s, q, 5, (int64_t)sums->dead);
+    bind_int(s, q, 6, (int64_t)sums->lost);
+    return state_change(s, q, e);
 }
 
 static int put_range(struct state *s, const struct dead_range *r,
@@ -604,13 +690,13 @@ static int put_range(struct state *s, const struct dead_range *r,
 {
     sqlite3_stmt *q = use(s, RANGE_PUT);
 
-    bind_int(q, 1, r->lane);
-    bind_int(q, 2, (int64_t)r->from);
-    bind_int(q, 3, (int64_t)r->to);
-    bind_int(q, 4, (int64_t)r->count);
-    bind_int(q, 5, r->reason);
-    bind_int(q, 6, r->when_ms);
-    return change(s, q, e);
+    bind_int(s, q, 1, r->lane);
+    bind_int(s, q, 2, (int64_t)r->from);
+    bind_int(s, q, 3, (int64_t)r->to);
+    bind_int(s, q, 4, (int64_t)r->count);
+    bind_int(s, q, 5, r->reason);
+    bind_int(s, q, 6, r->when_ms);
+    return state_change(s, q, e);
 }
 
 static sqlite3_stmt *use_range(struct state *s, enum statement which,
@@ -618,8 +704,8 @@ static sqlite3_stmt *use_range(struct state *s, enum statement which,
 {
     sqlite3_stmt *q = use(s, which);
 
-    bind_int(q, 1, r->lane);
-    bind_int(q, 2, r->reason);
+    bind_int(s, q, 1, r->lane);
+    bind_int(s, q, 2, r->reason);
     return q;
 }
 
@@ -641,8 +727,8 @@ static int join_oldest(struct state *s, const struct dead_range *like,
     if (n < 2)
         return 0;
     q = use_range(s, RANGE_DROP, like);
-    bind_int(q, 3, (int64_t)old[1].from);
-    if (change(s, q, e) != 0)
+    bind_int(s, q, 3, (int64_t)old[1].from);
+    if (state_change(s, q, e) != 0)
         return -1;
     old[0].to = old[1].to > old[0].to ? old[1].to : old[0].to;
     old[0].count += old[1].count;
@@ -672,8 +758,8 @@ int state_ranges(struct state *s, const char *destination, unsigned limit,
     sqlite3_stmt *q = use(s, RANGE_LIST);
     int rc;
 
-    bind_text(q, 1, mf_cstr(destination));
-    bind_int(q, 2, limit);
+    bind_text(s, q, 1, mf_cstr(destination));
+    bind_int(s, q, 2, limit);
     while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
         struct dead_range r = { (uint32_t)sqlite3_column_int64(q, 0),
                                 (uint32_t)sqlite3_column_int64(q, 1),
@@ -688,88 +774,15 @@ int state_ranges(struct state *s, const char *destination, unsigned limit,
     return rc == SQLITE_DONE ? 0 : failed(s, "ranges cannot be read", e);
 }
 
-int state_dead_add(struct state *s, const struct dead_letter *d, struct err *e)
+int state_retry_mark(struct state *s, uint32_t lane, uint64_t seq, bool dead,
+                     struct err *e)
 {
-    sqlite3_stmt *q = use(s, DEAD_ADD);
+    sqlite3_stmt *q = use(s, RETRY_DEAD);
 
-    bind_key(q, &d->m.key);
-    bind_int(q, 4, (int64_t)d->m.at.segment);
-    bind_int(q, 5, (int64_t)d->m.at.offset);
-    bind_int(q, 6, d->m.first_ms);
-    bind_int(q, 7, d->m.when_ms);
-    bind_int(q, 8, d->m.attempts);
-    bind_int(q, 9, d->m.reason);
-    bind_int(q, 10, d->m.status);
-    bind_text(q, 11, d->error);
-    bind_text(q, 12, d->action);
-    bind_text(q, 13, d->message_id);
-    bind_text(q, 14, d->event);
-    bind_text(q, 15, d->request);
-    bind_text(q, 16, d->response);
-    if (change(s, q, e) != 0)
-        return -1;
-    /* Its other parts may wait already; whichever ends last must know. */
-    q = use(s, RETRY_DEAD);
-    bind_int(q, 1, d->m.key.lane);
-    bind_int(q, 2, (int64_t)d->m.key.seq);
-    return change(s, q, e);
-}
-
-int state_dead_list(struct state *s, const char *destination, int64_t before,
-                    unsigned limit,
-                    void (*each)(void *arg, const struct dead_letter *d),
-                    void *arg, struct err *e)
-{
-    sqlite3_stmt *q = use(s, DEAD_LIST);
-    int rc;
-
-    bind_text(q, 1, mf_cstr(destination));
-    bind_int(q, 2, before);
-    bind_int(q, 3, limit < DEAD_LIST_MAX ? limit : DEAD_LIST_MAX);
-    while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
-        struct dead_letter d = { .id = sqlite3_column_int64(q, 0) };
-
-        d.m.key.lane = (uint32_t)sqlite3_column_int64(q, 1);
-        d.m.key.seq = (uint64_t)sqlite3_column_int64(q, 2);
-        d.m.key.subscription = (uint32_t)sqlite3_column_int64(q, 3);
-        d.m.at.seq = d.m.key.seq;
-        d.m.at.segment = (uint64_t)sqlite3_column_int64(q, 4);
-        d.m.at.offset = (uint64_t)sqlite3_column_int64(q, 5);
-        d.m.first_ms = sqlite3_column_int64(q, 6);
-        d.m.when_ms = sqlite3_column_int64(q, 7);
-        d.m.attempts = (uint32_t)sqlite3_column_int64(q, 8);
-        d.m.reason = (uint32_t)sqlite3_column_int64(q, 9);
-        d.m.status = (int32_t)sqlite3_column_int64(q, 10);
-        d.error = text_at(q, 11);
-        d.action = text_at(q, 12);
-        d.message_id = text_at(q, 13);
-        d.event = text_at(q, 14);
-        d.request = text_at(q, 15);
-        d.response = text_at(q, 16);
-        each(arg, &d);
-    }
-    sqlite3_reset(q);
-    return rc == SQLITE_DONE ? 0 : failed(s, "dead letters cannot be read", e);
-}
-
-int state_dead_drop(struct state *s, int64_t id, struct err *e)
-{
-    sqlite3_stmt *q = use(s, DEAD_DROP);
-
-    bind_int(q, 1, id);
-    return change(s, q, e);
-}
-
-int state_ingest_dead_add(struct state *s, const struct msg_ingest_dead *m,
-                          mf_str code, mf_str event, struct err *e)
-{
-    sqlite3_stmt *q = use(s, INGEST_DEAD_ADD);
-
-    bind_int(q, 1, m->source);
-    bind_int(q, 2, m->when_ms);
-    bind_text(q, 3, code);
-    bind_text(q, 4, event);
-    return change(s, q, e);
+    bind_int(s, q, 1, lane);
+    bind_int(s, q, 2, (int64_t)seq);
+    bind_int(s, q, 3, dead);
+    return state_change(s, q, e);
 }
 
 int state_token_put(struct state *s, mf_str destination, mf_str origin,
@@ -777,13 +790,13 @@ int state_token_put(struct state *s, mf_str destination, mf_str origin,
 {
     sqlite3_stmt *q = use(s, tokens.len ? TOKEN_PUT : TOKEN_DROP);
 
-    bind_text(q, 1, destination);
+    bind_text(s, q, 1, destination);
     if (tokens.len) {
-        bind_text(q, 2, origin);
-        bind_text(q, 3, tokens);
-        bind_int(q, 4, expires_ms);
+        bind_text(s, q, 2, origin);
+        bind_text(s, q, 3, tokens);
+        bind_int(s, q, 4, expires_ms);
     }
-    return change(s, q, e);
+    return state_change(s, q, e);
 }
 
 int state_tokens(struct state *s,
@@ -806,8 +819,8 @@ int state_pause(struct state *s, const char *destination, bool on,
 {
     sqlite3_stmt *q = use(s, on ? PAUSE_ADD : PAUSE_DROP);
 
-    bind_text(q, 1, mf_cstr(destination));
-    return change(s, q, e);
+    bind_text(s, q, 1, mf_cstr(destination));
+    return state_change(s, q, e);
 }
 
 bool state_paused(struct state *s, const char *destination)
@@ -815,7 +828,7 @@ bool state_paused(struct state *s, const char *destination)
     sqlite3_stmt *q = use(s, PAUSE_FIND);
     bool found;
 
-    bind_text(q, 1, mf_cstr(destination));
+    bind_text(s, q, 1, mf_cstr(destination));
     found = sqlite3_step(q) == SQLITE_ROW;
     sqlite3_reset(q);
     return found;

@@ -24,13 +24,20 @@ void state_close(struct state *s); /* commits */
 void state_abandon(struct state *s);
 /* Anything written since the last commit? */
 bool state_dirty(const struct state *s);
+/* -1 when the disk will not have them: they are kept, can be read, and the
+ * next call tries again. */
 int state_commit(struct state *s, struct err *e);
+/* True while more waits to be made durable than is good: take no reports. */
+#define STATE_STRAINED (32u << 20)
+bool state_strained(const struct state *s);
 
 /* The number of a source, given once and for all to its name. 0 on error. */
 uint32_t state_source(struct state *s, const char *name, struct err *e);
 
 struct state_lane {
     uint32_t id, source;
+    uint32_t replay; /* the job it is of (replays.h), 0: the live lane */
+    uint64_t until;  /* of a replay: the last number it reads */
     char destination[72], source_name[72];
     uint64_t start; /* the first event that was its own to read */
     struct journal_pos next;
@@ -39,9 +46,11 @@ struct state_lane {
     uint32_t pending_count;
 };
 
-/* Finds or makes the lane of a source and a destination; a new one begins at
- * `start`. *made says which. out->pending is owned by the caller (free). */
+/* Finds or makes the lane of a source and a destination, or the one of a
+ * replay of theirs; a new one begins at `start`. *made says
+ * which. out->pending is owned by the caller (free). */
 int state_lane_open(struct state *s, uint32_t source, const char *destination,
+                    uint32_t replay, uint64_t until,
                     struct journal_pos start, struct state_lane *out,
                     bool *made, struct err *e);
 int state_lane_put(struct state *s, const struct msg_lane_state *m,
@@ -54,7 +63,7 @@ int state_lanes(struct state *s,
 int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
                     struct err *e);
 /* One attempt that failed, so that it can be looked at while the part waits,
- * and as long as the dead letter it ends in. The last ATTEMPTS_KEPT are kept. */
+ * and as long as the dead letter it ends in. The last ATTEMPTS_KEPT stay. */
 #define ATTEMPTS_KEPT 3
 
 struct attempt {
@@ -68,7 +77,7 @@ int state_retry_drop(struct state *s, const struct msg_retry_key *k,
                      struct err *e);
 int state_retries(struct state *s, uint32_t lane,
                   void (*each)(void *arg, const struct msg_retry *r,
-                               mf_str error),
+                               mf_str error, mf_str event),
                   void *arg, struct err *e);
 
 /* ---- the outcome log: see ledger/log.h ---- */
@@ -83,6 +92,10 @@ int state_segments(struct state *s,
 /* What a lane's counters were when segment n began. */
 int state_base_put(struct state *s, uint64_t n, uint32_t lane,
                    const struct ledger_sums *sums, struct err *e);
+
+/* Whether another part of the event is dead, told to those that wait. */
+int state_retry_mark(struct state *s, uint32_t lane, uint64_t seq, bool dead,
+                     struct err *e);
 
 /* ---- dead without a letter ---- */
 
@@ -104,23 +117,6 @@ int state_ranges(struct state *s, const char *destination, unsigned limit,
                  void (*each)(void *arg, const struct dead_range *r),
                  void *arg, struct err *e);
 
-struct dead_letter {
-    int64_t id;
-    struct msg_dead m;
-    mf_str error, action, message_id, event, request, response;
-};
-
-int state_dead_add(struct state *s, const struct dead_letter *d,
-                   struct err *e);
-/* Newest first; before = 0 for the newest. Only those of a destination. */
-int state_dead_list(struct state *s, const char *destination, int64_t before,
-                    unsigned limit,
-                    void (*each)(void *arg, const struct dead_letter *d),
-                    void *arg, struct err *e);
-int state_dead_drop(struct state *s, int64_t id, struct err *e);
-
-int state_ingest_dead_add(struct state *s, const struct msg_ingest_dead *m,
-                          mf_str code, mf_str event, struct err *e);
 
 /* Tokens that cannot be got a second time: a refresh token that was replaced
  * makes the one in the configuration worthless. tokens "" forgets. */

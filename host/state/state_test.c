@@ -2,7 +2,7 @@
  *
  * state.db: what is put there is found again after it was closed, and after a
  * process that did not close it. */
-#include "state/state.h"
+#include "state/letters.h"
 
 #include "base/mem.h"
 
@@ -69,8 +69,8 @@ static struct state_lane make_lane(struct fixture *f, const char *source,
     uint32_t id = state_source(f->s, source, &e);
 
     assert_true(id > 0);
-    assert_int_equal(state_lane_open(f->s, id, destination, start, &l, made,
-                                     &e),
+    assert_int_equal(state_lane_open(f->s, id, destination, 0, 0, start, &l,
+                                     made, &e),
                      0);
     return l;
 }
@@ -129,10 +129,12 @@ struct seen {
     char text[64];
 };
 
-static void see_retry(void *arg, const struct msg_retry *r, mf_str error)
+static void see_retry(void *arg, const struct msg_retry *r, mf_str error,
+                      mf_str event)
 {
     struct seen *s = arg;
 
+    (void)event;
     s->dead[s->count] = r->event_dead;
     s->seqs[s->count++] = r->at.seq;
     snprintf(s->text, sizeof s->text, "%.*s %lld %lld %u %d",
@@ -173,76 +175,6 @@ static void retries_come_in_order(void **state)
     assert_int_equal(seen.seqs[2], 20);
     assert_string_equal(seen.text,
                         "no \"room\" 1700000000000 1600000000000 2 503");
-}
-
-static struct dead_letter letter(uint32_t lane, uint64_t seq)
-{
-    return (struct dead_letter){
-        .m = { .key = { lane, 7, seq }, .at = { seq, 1, 64 },
-               .reason = DEAD_REJECTED, .status = 400, .attempts = 1 },
-        .error = MF_STR("not wanted"), .action = MF_STR("send"),
-        .message_id = MF_STR("m-1"), .event = MF_STR("{}"),
-        .request = MF_STR("POST /"), .response = MF_STR("400"),
-    };
-}
-
-static void see_dead(void *arg, const struct dead_letter *d)
-{
-    struct seen *s = arg;
-
-    s->seqs[s->count++ % 8] = (uint64_t)d->id;
-    snprintf(s->text, sizeof s->text, "%.*s/%.*s/%.*s/%.*s",
-             (int)d->error.len, d->error.ptr, (int)d->message_id.len,
-             d->message_id.ptr, (int)d->request.len, d->request.ptr,
-             (int)d->response.len, d->response.ptr);
-}
-
-static void dead_letters_are_listed_newest_first(void **state)
-{
-    struct fixture *f = *state;
-    struct seen seen = { 0 };
-    struct err e;
-    bool made;
-    struct state_lane a = make_lane(f, "web", "hook", &made);
-    struct state_lane b = make_lane(f, "app", "hook", &made);
-    struct state_lane other = make_lane(f, "web", "other", &made);
-    uint32_t lanes[] = { a.id, b.id, other.id, a.id };
-
-    for (unsigned i = 0; i < 4; i++) {
-        struct dead_letter d = letter(lanes[i], i + 1);
-
-        assert_int_equal(state_dead_add(f->s, &d, &e), 0);
-    }
-    assert_int_equal(state_dead_list(f->s, "hook", 0, 10, see_dead, &seen,
-                                     &e),
-                     0);
-    assert_int_equal(seen.count, 3);
-    assert_true(seen.seqs[0] > seen.seqs[1] && seen.seqs[1] > seen.seqs[2]);
-    assert_string_equal(seen.text, "not wanted/m-1/POST //400");
-    assert_int_equal(state_dead_drop(f->s, (int64_t)seen.seqs[1], &e), 0);
-    seen.count = 0;
-    assert_int_equal(state_dead_list(f->s, "hook", (int64_t)seen.seqs[0], 10,
-                                     see_dead, &seen, &e),
-                     0);
-    assert_int_equal(seen.count, 1);
-}
-
-/* An event is dead if any part of it is, whatever becomes of the others after
- * a restart. */
-static void a_dead_part_is_known_to_the_others(void **state)
-{
-    struct fixture *f = *state;
-    struct dead_letter d = letter(1, 10);
-    struct seen seen = { 0 };
-    struct err e;
-
-    put_retry(f, 1, 10, 8, 1);
-    put_retry(f, 1, 11, 8, 1);
-    assert_int_equal(state_dead_add(f->s, &d, &e), 0);
-    assert_int_equal(state_retries(f->s, 1, see_retry, &seen, &e), 0);
-    assert_int_equal(seen.count, 2);
-    assert_int_equal(seen.dead[0], 1);
-    assert_int_equal(seen.dead[1], 0);
 }
 
 static void see_range(void *arg, const struct dead_range *r)
@@ -323,8 +255,8 @@ static void attempts_are_kept_with_what_they_were_for(void **state)
 {
     struct fixture *f = *state;
     struct msg_retry_key key = { 1, 7, 10 };
-    struct dead_letter d = letter(1, 10);
-    struct seen seen = { 0 };
+    struct dead_letter d = { .m = { .key = key, .reason = DEAD_EXPIRED },
+                             .destination = MF_STR("hook") };
     struct err e;
     bool made;
 
@@ -339,10 +271,9 @@ static void attempts_are_kept_with_what_they_were_for(void **state)
     assert_int_equal(state_dead_add(f->s, &d, &e), 0);
     assert_int_equal(state_retry_drop(f->s, &key, &e), 0);
     expect_attempts(f, "1 ");
-    assert_int_equal(state_dead_list(f->s, "hook", 0, 10, see_dead, &seen,
-                                     &e),
+    assert_int_equal(state_letter_drop(f->s, state_letter_last(f->s),
+                                       DROPPED_BY_HAND, &e),
                      0);
-    assert_int_equal(state_dead_drop(f->s, (int64_t)seen.seqs[0], &e), 0);
     expect_attempts(f, "");
 }
 
@@ -418,8 +349,6 @@ int main(void)
         TEST(names_keep_their_numbers),
         TEST(a_lane_is_made_once),
         TEST(retries_come_in_order),
-        TEST(dead_letters_are_listed_newest_first),
-        TEST(a_dead_part_is_known_to_the_others),
         TEST(ranges_grow_and_are_bounded),
         TEST(attempts_are_kept_with_what_they_were_for),
         TEST(paused_ones_stay_so),

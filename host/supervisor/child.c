@@ -76,7 +76,9 @@ static char *const *clean_environment(void)
                                         "TZ=",           "SSL_CERT_FILE=",
                                         "SSL_CERT_DIR=", "ASAN_OPTIONS=",
                                         "UBSAN_OPTIONS=", "TSAN_OPTIONS=",
-                                        "LSAN_OPTIONS=", "MANIFOLD_FAULTS=" };
+                                        "LSAN_OPTIONS=", "LD_PRELOAD=",
+                                        "MANIFOLD_FAULTS=",
+                                        "MANIFOLD_FAULTS_TRACE=" };
     static char *out[COUNT_OF(kept) + 1];
     size_t n = 0;
 
@@ -171,6 +173,11 @@ void child_send(struct child *c, enum message type, const void *bytes,
                 size_t len, int fd)
 {
     ipc_send(c->ipc, type, bytes, len, fd);
+}
+
+void child_hold(struct child *c, bool on)
+{
+    ipc_hold(c->ipc, on);
 }
 
 void child_kill(struct child *c, int signal)

@@ -39,6 +39,8 @@ struct child *child_start(struct event_base *base, const struct child_spec *s,
                           const struct child_events *events, struct err *e);
 void child_send(struct child *c, enum message type, const void *bytes,
                 size_t len, int fd);
+/* Takes no more of its messages, or takes them again. */
+void child_hold(struct child *c, bool on);
 void child_kill(struct child *c, int signal);
 pid_t child_pid(const struct child *c);
 /* Kills and waits; no `ended`. */

@@ -132,13 +132,14 @@ static void write_destinations(struct supervisor *s, struct json_out *w)
 static void write_question(struct supervisor *s, mf_val q, struct buf *to)
 {
     const struct redact *secrets = s->config->secrets;
+    mf_val source = json_get(json_get(q, MF_STR("params")), MF_STR("source"));
     struct json_out w;
 
     json_out_init(&w, to);
     json_begin_object(&w);
     json_kval(&w, "message_id", json_get(q, MF_STR("message_id")));
-    if (json_get(q, MF_STR("source")).type == MF_STRING)
-        json_kval(&w, "source", json_get(q, MF_STR("source")));
+    if (source.type == MF_STRING)
+        json_kval(&w, "source", source);
     json_kstr(&w, "data_dir", mf_cstr(s->config->data_dir));
     json_kstr(&w, "plugins_dir", mf_cstr(s->config->plugins_dir));
     json_key(&w, MF_STR("secrets"));

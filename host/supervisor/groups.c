@@ -182,6 +182,7 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
     case MSG_RETRY:
     case MSG_RETRY_DONE:
     case MSG_DEAD:
+    case MSG_REVIVED:
         lanes_message(g->s, n, type, text);
         break;
     case MSG_TOKEN_ASK:
@@ -466,6 +467,16 @@ void group_tell(struct group *g, enum message type, const void *bytes,
         child_send(g->current->child, type, bytes, len, -1);
     if (g->coming)
         child_send(g->coming->child, type, bytes, len, -1);
+}
+
+void groups_hold(struct supervisor *s, bool on)
+{
+    for (struct group *g = s->groups; g; g = g->next) {
+        if (g->coming)
+            child_hold(g->coming->child, on);
+        if (g->current)
+            child_hold(g->current->child, on);
+    }
 }
 
 void groups_stop(struct supervisor *s)

@@ -11,14 +11,17 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "state/letters.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define WAITING_MAX (512u << 20) /* reports without their lane's state */
+#define COPIES_MAX  (8u << 20)   /* bytes of events that the journal lacks,
+                                    given with a lane */
 
-static struct sup_lane *find(struct supervisor *s, uint32_t id)
+struct sup_lane *lane_find(struct supervisor *s, uint32_t id)
 {
     for (struct sup_lane *l = s->lanes; l; l = l->next)
         if (l->id == id)
@@ -32,6 +35,10 @@ static struct sup_lane *add(struct supervisor *s, const struct state_lane *f)
 
     l->id = f->id;
     l->source = f->source;
+    l->replay = f->replay;
+    l->until = f->until;
+    snprintf(l->destination_name, sizeof l->destination_name, "%s",
+             f->destination);
     snprintf(l->source_name, sizeof l->source_name, "%s", f->source_name);
     l->state.lane = f->id;
     l->state.next = f->next;
@@ -66,10 +73,10 @@ struct sup_lane *lane_open(struct supervisor *s, const char *source,
     struct sup_lane *l;
     bool made;
 
-    if (number == 0 ||
-        state_lane_open(s->state, number, d->name, start, &f, &made, e) != 0)
+    if (number == 0 || state_lane_open(s->state, number, d->name, 0, 0, start,
+                                       &f, &made, e) != 0)
         return NULL;
-    l = find(s, f.id);
+    l = lane_find(s, f.id);
     if (!l)
         l = add(s, &f);
     free(f.pending);
@@ -79,6 +86,36 @@ struct sup_lane *lane_open(struct supervisor *s, const char *source,
                  d->name, (unsigned long long)start.seq);
     supervisor_state_changed(s);
     return l;
+}
+
+struct sup_lane *lane_open_replay(struct supervisor *s, uint32_t source,
+                                  struct sup_destination *d, uint32_t replay,
+                                  uint64_t first, uint64_t until,
+                                  struct err *e)
+{
+    struct journal_pos start = { first, 0, 0 };
+    struct state_lane f;
+    struct sup_lane *l;
+    bool made;
+
+    if (state_lane_open(s->state, source, d->name, replay, until, start, &f,
+                        &made, e) != 0)
+        return NULL;
+    l = add(s, &f);
+    free(f.pending);
+    l->destination = d;
+    supervisor_state_changed(s);
+    return l;
+}
+
+unsigned lane_aside(const struct sup_lane *l)
+{
+    const struct counters *n = &l->state.counters;
+    uint64_t open = n->accepted - n->delivered - n->filtered - n->dead;
+
+    return open > l->state.pending_count
+               ? (unsigned)(open - l->state.pending_count)
+               : 0;
 }
 
 void lanes_detach(struct supervisor *s, struct sup_destination *d)
@@ -94,6 +131,7 @@ struct collect {
     struct supervisor *s;
     struct sup_lane *lane;
     struct buf *to;
+    size_t copied; /* bytes of events */
     struct msg_retry_key *drop;
     size_t drop_count, drop_cap;
     uint32_t count;
@@ -109,13 +147,21 @@ static bool is_pending(const struct sup_lane *l, uint64_t seq)
 
 /* An event that is listed as open begins anew with all its parts, so a retry
  * of one of them must not be there besides. */
-static void add_retry(void *arg, const struct msg_retry *r, mf_str error)
+static void add_retry(void *arg, const struct msg_retry *r, mf_str error,
+                      mf_str event)
 {
     struct collect *c = arg;
 
     if (!is_pending(c->lane, r->key.seq)) {
-        buf_add(c->to, r, sizeof *r);
+        struct msg_retry m = *r;
+        bool gone = r->key.seq < atomic_load(&c->s->head->first);
+
+        if (gone && c->copied + event.len <= COPIES_MAX)
+            m.event_len = (uint32_t)event.len;
+        c->copied += m.event_len;
+        buf_add(c->to, &m, sizeof m);
         buf_str(c->to, error);
+        buf_add(c->to, event.ptr, m.event_len);
         c->count++;
         return;
     }
@@ -136,9 +182,14 @@ static void give(struct supervisor *s, struct generation *to,
                           .next = l->state.next,
                           .counters = l->state.counters,
                           .pending_count = l->state.pending_count,
-                          .paused = l->destination->paused };
+                          .paused = l->destination->paused ||
+                                    l->destination->held };
     struct err e;
+    mf_str where = replay_fill(s, l, &m);
 
+    if (state_letters_forget(s->state, l->id, l->pending,
+                             l->state.pending_count, &e) != 0)
+        supervisor_log_state_error(s, &e);
     buf_init(&b, IPC_MESSAGE_MAX);
     buf_add(&b, &m, sizeof m);
     buf_add(&b, l->pending, m.pending_count * sizeof *l->pending);
@@ -149,7 +200,9 @@ static void give(struct supervisor *s, struct generation *to,
             supervisor_log_state_error(s, &e);
     free(c.drop);
     buf_puts(&b, l->source_name);
+    buf_str(&b, where);
     buf_puts(&b, l->destination->name);
+    m.where_len = (uint32_t)where.len;
     m.retry_count = c.count;
     m.source_len = (uint32_t)strlen(l->source_name);
     m.destination_len = (uint32_t)strlen(l->destination->name);
@@ -165,24 +218,26 @@ void lanes_offer(struct supervisor *s)
     for (struct sup_lane *l = s->lanes; l; l = l->next) {
         struct generation *to = NULL;
 
-        if (!l->holder && l->destination && l->destination->group)
+        if (!l->holder && l->destination && l->destination->group &&
+            replay_wants_holder(s, l))
             to = group_live(l->destination->group);
         if (to)
             give(s, to, l);
     }
 }
 
-static void release(struct sup_lane *l)
+static void release(struct supervisor *s, struct sup_lane *l)
 {
     l->holder = NULL;
     buf_clear(&l->waiting); /* the state they belong to will not come */
+    letters_release(s, l);
 }
 
 void lanes_release(struct supervisor *s, const struct generation *n)
 {
     for (struct sup_lane *l = s->lanes; l; l = l->next)
         if (l->holder == n)
-            release(l);
+            release(s, l);
 }
 
 void lane_left(struct supervisor *s, const struct generation *n, mf_str text)
@@ -193,10 +248,10 @@ void lane_left(struct supervisor *s, const struct generation *n, mf_str text)
     if (text.len != sizeof id)
         return;
     memcpy(&id, text.ptr, sizeof id);
-    l = find(s, id);
+    l = lane_find(s, id);
     if (!l || l->holder != n)
         return;
-    release(l);
+    release(s, l);
     lanes_offer(s);
 }
 
@@ -215,7 +270,10 @@ static bool cut(const char **p, const char *end, uint32_t len, mf_str *out)
 static int apply_dead(struct supervisor *s, struct sup_lane *l, mf_str text,
                       struct err *e)
 {
-    struct dead_letter d;
+    struct version *v = version_find(s, l->holder->group->plugin);
+    struct dead_letter d = { .source = l->source,
+                             .destination = mf_cstr(l->destination_name),
+                             .hash = mf_cstr(l->holder->hash) };
     const char *p = text.ptr + sizeof d.m, *end = text.ptr + text.len;
 
     memcpy(&d.m, text.ptr, sizeof d.m);
@@ -224,10 +282,15 @@ static int apply_dead(struct supervisor *s, struct sup_lane *l, mf_str text,
         !cut(&p, end, d.m.message_id_len, &d.message_id) ||
         !cut(&p, end, d.m.event_len, &d.event) ||
         !cut(&p, end, d.m.request_len, &d.request) ||
-        !cut(&p, end, d.m.response_len, &d.response))
+        !cut(&p, end, d.m.response_len, &d.response) ||
+        !cut(&p, end, d.m.name_len, &d.name))
         return err_set(e, "a worker sent a dead letter that is cut");
     if (l->destination && d.m.reason < DEAD_REASONS)
         l->destination->dead_reasons[d.m.reason]++;
+    /* Of an old generation the version is not known any more. */
+    if (v && v->manifest && strcmp(v->hash, l->holder->hash) == 0)
+        d.version = mf_cstr(v->manifest->version);
+    letters_kick(s);
     return state_dead_add(s->state, &d, e);
 }
 
@@ -269,6 +332,8 @@ static void apply_waiting(struct supervisor *s, struct sup_lane *l)
             rc = apply_retry(s, text, &e);
         } else if (w.type == MSG_DEAD) {
             rc = apply_dead(s, l, text, &e);
+        } else if (w.type == MSG_REVIVED) {
+            rc = letters_revived(s, l, text, &e);
         } else {
             struct msg_retry_key k;
 
@@ -313,6 +378,7 @@ static void on_lane_state(struct supervisor *s, struct sup_lane *l,
     if (state_lane_put(s->state, &l->state, l->pending, &e) != 0)
         supervisor_log_state_error(s, &e);
     supervisor_state_changed(s);
+    replay_progress(s, l);
 }
 
 static void keep(struct sup_lane *l, uint32_t type, mf_str text)
@@ -330,6 +396,7 @@ void lanes_message(struct supervisor *s, const struct generation *from,
     size_t least = type == MSG_LANE_STATE ? sizeof(struct msg_lane_state)
                    : type == MSG_RETRY    ? sizeof(struct msg_retry)
                    : type == MSG_DEAD     ? sizeof(struct msg_dead)
+                   : type == MSG_REVIVED  ? sizeof(struct msg_revived)
                                           : sizeof(struct msg_retry_key);
     struct sup_lane *l;
     uint32_t id;
@@ -340,7 +407,7 @@ void lanes_message(struct supervisor *s, const struct generation *from,
         return;
     }
     memcpy(&id, text.ptr, sizeof id); /* every one of them begins with it */
-    l = find(s, id);
+    l = lane_find(s, id);
     if (!l || l->holder != from) {
         log_error("worker %s speaks of lane %u, which is not with it",
                   from->group->key, id);
@@ -352,15 +419,20 @@ void lanes_message(struct supervisor *s, const struct generation *from,
         keep(l, type, text);
 }
 
+void lane_free_one(struct sup_lane *l)
+{
+    free(l->pending);
+    buf_deinit(&l->waiting);
+    ledger_deinit(&l->outcomes);
+    free(l);
+}
+
 void lanes_free(struct supervisor *s)
 {
     while (s->lanes) {
         struct sup_lane *l = s->lanes;
 
         s->lanes = l->next;
-        free(l->pending);
-        buf_deinit(&l->waiting);
-        ledger_deinit(&l->outcomes);
-        free(l);
+        lane_free_one(l);
     }
 }

@@ -3,8 +3,10 @@
  * poison.c - which events workers die over, by what the dead one's slot says,
  * and plugins that do not come back.
  *
- * Counted in memory alone: after a restart of the host an event may kill twice
- * again before it becomes a dead letter. */
+ * Two deaths over one event make it a dead letter. A run of such events with
+ * no delivery between holds the destination instead: a plugin that dies over
+ * everything must not eat the lane. Counted in memory alone: after a restart
+ * of the host both begin anew. */
 #include "supervisor/supervisor.h"
 
 #include "base/clock.h"
@@ -43,32 +45,63 @@ static struct strike *strike_at(struct group *g, uint32_t lane, uint64_t seq)
     return s;
 }
 
-static uint64_t delivered_by(const struct group *g)
+static uint64_t delivered_by(const struct supervisor *s,
+                             const struct sup_destination *d)
 {
     uint64_t n = 0;
 
-    for (const struct sup_lane *l = g->s->lanes; l; l = l->next)
-        if (l->destination && l->destination->group == g)
+    for (const struct sup_lane *l = s->lanes; l; l = l->next)
+        if (l->destination == d)
             n += l->state.counters.delivered;
     return n;
 }
 
-/* The event is dealt with. Where others were delivered since the last such
- * one, the fault is the event's and the next worker may start at once; where
- * none was, it is rather the plugin's, and the waits go on growing. */
-static void strike_out(struct group *g)
+static struct sup_destination *destination_of(struct supervisor *s,
+                                              uint32_t lane)
 {
-    uint64_t delivered = delivered_by(g);
+    for (struct sup_lane *l = s->lanes; l; l = l->next)
+        if (l->id == lane)
+            return l->destination;
+    return NULL;
+}
 
-    if (delivered != g->delivered_at_out)
-        g->restarts.failures = 0;
-    g->delivered_at_out = delivered;
+/* Whether one more event may be given up. Where others were delivered since
+ * the last such one, the fault is the event's. Where none was over a run of
+ * them, it is the plugin's or its settings', and the next ones would all go
+ * the same way: they are kept. */
+static bool may_strike_out(struct supervisor *s, struct sup_destination *d)
+{
+    uint64_t delivered = delivered_by(s, d);
+
+    if (delivered != d->delivered_at_out)
+        d->outs = 0;
+    d->delivered_at_out = delivered;
+    if (d->outs == STRIKES_RUN) {
+        d->held = true;
+        snprintf(d->held_why, sizeof d->held_why,
+                 "held: its plugin died over %u events in a row and delivered "
+                 "none between; replace the plugin, or resume it for another "
+                 "%u", STRIKES_RUN, STRIKES_RUN);
+        log_error("destination %s is %s", d->name, d->held_why);
+        return false;
+    }
+    d->outs++;
+    return true;
+}
+
+void poison_release(struct sup_destination *d)
+{
+    d->held = false;
+    d->outs = 0;
 }
 
 void poison_forget(struct group *g)
 {
     memset(g->strikes, 0, sizeof g->strikes);
     g->careful = (struct msg_careful){ 0, 0 };
+    for (struct sup_destination *d = g->s->destinations; d; d = d->next)
+        if (d->group == g)
+            poison_release(d);
 }
 
 void poison_note(struct group *g, const struct generation *n, const char *how)
@@ -78,6 +111,7 @@ void poison_note(struct group *g, const struct generation *n, const char *how)
     uint64_t seq = atomic_load(&n->slot->seq);
     uint64_t last = atomic_load(&n->slot->last);
     uint32_t lane = atomic_load(&n->slot->lane);
+    struct sup_destination *d;
     struct strike *s;
 
     if (phase == PHASE_HOST || seq == 0)
@@ -92,6 +126,11 @@ void poison_note(struct group *g, const struct generation *n, const char *how)
     }
     s = strike_at(g, lane, seq);
     s->count++;
+    d = destination_of(g->s, lane);
+    if (s->count == STRIKES_OUT && d && !may_strike_out(g->s, d))
+        s->count = 0; /* it waits with the others, and begins anew */
+    if (s->count == STRIKES_OUT || !s->count)
+        g->restarts.failures = 0; /* the next worker is spared it */
     snprintf(s->why, sizeof s->why,
              "the worker ended twice, last by %s, %s this event; plugin %s, "
              "content %s",
@@ -99,8 +138,6 @@ void poison_note(struct group *g, const struct generation *n, const char *how)
     log_error("worker %s: %s, %s event %llu%s", g->key, how, doing(phase),
               (unsigned long long)seq,
               s->count < STRIKES_OUT ? "" : "; it becomes a dead letter");
-    if (s->count == STRIKES_OUT)
-        strike_out(g);
 }
 
 void poison_tell(struct group *g, struct generation *to)

@@ -4,8 +4,9 @@
  * is read, written anew as one block a lane and commit, made durable before
  * state.db is told, and dropped when the journal has none of it left.
  *
- * A log that cannot be written holds up every commit and nothing else: what
- * is not committed waits in memory, up to LEDGER_WAITING_MAX. */
+ * A log that cannot be written holds up every commit, and nothing else before
+ * half of LEDGER_WAITING_MAX waits in memory: then no more reports are taken
+ * until it can be. */
 #include "supervisor/supervisor.h"
 
 #include "base/clock.h"
@@ -123,17 +124,27 @@ static void note_range(struct supervisor *s, struct sup_lane *l,
 
 /* ---- from a worker ---- */
 
-/* Too much where a commit is due every COMMIT_EVERY_MS. */
+static size_t waiting(const struct supervisor *s)
+{
+    size_t all = ledger_log_waiting(s->ledger);
+
+    for (const struct sup_lane *l = s->lanes; l; l = l->next)
+        all += l->outcomes.bytes.len;
+    return all;
+}
+
+bool records_strained(const struct supervisor *s)
+{
+    return waiting(s) > LEDGER_WAITING_MAX / 2;
+}
+
+/* More than workers can say after they were held: one of them does not keep
+ * to it. */
 static bool too_much(const struct supervisor *s, const struct sup_lane *l,
                      size_t more)
 {
-    size_t all = ledger_log_waiting(s->ledger) + more;
-
-    if (l->outcomes.bytes.len + more < OUTCOME_MUCH)
-        return false;
-    for (l = s->lanes; l; l = l->next)
-        all += l->outcomes.bytes.len;
-    return all > LEDGER_WAITING_MAX;
+    return l->outcomes.bytes.len + more > OUTCOME_MUCH &&
+           waiting(s) + more > LEDGER_WAITING_MAX;
 }
 
 int records_note(struct supervisor *s, struct sup_lane *l, mf_str stream,

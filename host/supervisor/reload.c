@@ -113,8 +113,14 @@ static char *write_spec(const struct conf_destination *d)
     json_kint(&w, "concurrency", d->concurrency);
     json_key(&w, MF_STR("rate"));
     json_num(&w, d->rate);
+    json_key(&w, MF_STR("retry_rate"));
+    json_num(&w, d->retry_rate);
+    json_kstr(&w, "order",
+              d->order == CONF_ORDER_USER ? MF_STR("user") : MF_STR("none"));
     json_kint(&w, "ttl_ms", d->ttl_ms);
     json_kint(&w, "timeout_ms", d->timeout_ms);
+    json_kint(&w, "connect_timeout_ms", d->connect_timeout_ms);
+    json_kint(&w, "first_byte_timeout_ms", d->first_byte_timeout_ms);
     json_kint(&w, "batch_wait_ms", d->batch_wait_ms);
     json_kbool(&w, "allow_private", d->allow_private);
     json_end_object(&w);
@@ -256,6 +262,7 @@ static void open_lanes(struct supervisor *s)
             free(name);
             p = end + 1;
         }
+        replays_attach(s, d);
     }
 }
 
@@ -271,6 +278,7 @@ static void tell_ingest(struct supervisor *s, const struct config *c)
     json_kint(&w, "max_event_bytes", (int64_t)c->ingest.max_event_bytes);
     json_kint(&w, "max_batch_bytes", (int64_t)c->ingest.max_batch_bytes);
     json_kint(&w, "dedupe_window_ms", c->ingest.dedupe_window_ms);
+    json_kint(&w, "dedupe_memory", (int64_t)c->ingest.dedupe_memory);
     json_kint(&w, "retention_ms", c->journal.retention_ms);
     json_kint(&w, "max_bytes", (int64_t)c->journal.max_bytes);
     json_key(&w, MF_STR("sources"));

@@ -6,13 +6,14 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "supervisor/letters.h"
+#include "supervisor/replays.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define ANSWER_ARENA (1u << 20)
-#define DEAD_PAGE    100
 
 /* ---- status ---- */
 
@@ -32,6 +33,7 @@ static const char *state_text(const struct sup_destination *d)
         return "crashing";
     default:
         return d->paused ? "paused"
+               : d->held ? "held"
                : d->status.state < DEST_STATES ? live[d->status.state]
                                                : "active";
     }
@@ -43,6 +45,8 @@ static uint64_t unread(const struct supervisor *s, const struct sup_lane *l)
 {
     uint64_t durable = atomic_load(&s->head->durable);
 
+    if (l->replay && durable > l->until)
+        durable = l->until;
     return durable >= l->state.next.seq ? durable - l->state.next.seq + 1 : 0;
 }
 
@@ -109,7 +113,9 @@ static void write_destination(struct supervisor *s, struct json_out *w,
                               const struct sup_destination *d)
 {
     struct version *v = version_find(s, d->plugin);
-    const char *error = d->problem ? d->problem : d->last_error;
+    const char *error = d->problem ? d->problem
+                        : d->held  ? d->held_why
+                                   : d->last_error;
     struct counters sum = { 0 };
     bool exact = true, near = false;
     uint64_t backlog = 0;
@@ -125,7 +131,7 @@ static void write_destination(struct supervisor *s, struct json_out *w,
                                                     : ""));
     json_kstr(w, "state", mf_cstr(state_text(d)));
     for (struct sup_lane *l = s->lanes; l; l = l->next)
-        if (l->destination == d) {
+        if (l->destination == d && !l->replay) {
             add_counters(&sum, &l->state.counters);
             backlog += unread(s, l);
             exact &= is_exact(s, l);
@@ -170,10 +176,12 @@ static void write_lanes(struct supervisor *s, struct json_out *w)
     for (struct sup_lane *l = s->lanes; l; l = l->next) {
         json_begin_object(w);
         json_kstr(w, "source", mf_cstr(l->source_name));
-        if (l->destination)
-            json_kstr(w, "destination", mf_cstr(l->destination->name));
+        json_kstr(w, "destination", mf_cstr(l->destination_name));
+        if (l->replay)
+            json_kint(w, "replay", l->replay);
         json_kbool(w, "detached", !l->destination);
         json_kint(w, "lane", l->id);
+        json_kint(w, "source_id", l->source);
         json_kint(w, "next", (int64_t)l->state.next.seq);
         write_counters(w, &l->state.counters,
                        l->destination ? unread(s, l) : 0, is_exact(s, l));
@@ -221,6 +229,9 @@ static void write_journal(struct supervisor *s, struct json_out *w)
     json_kint(w, "durable", (int64_t)atomic_load(&h->durable));
     json_kint(w, "first", (int64_t)atomic_load(&h->first));
     json_kint(w, "bytes", (int64_t)atomic_load(&h->bytes));
+    json_kint(w, "tail", (int64_t)atomic_load(&h->tail));
+    json_kint(w, "tail_end", (int64_t)atomic_load(&h->tail_end));
+    json_kint(w, "tail_epoch", atomic_load(&h->tail_epoch));
     json_kint(w, "commits", (int64_t)atomic_load(&h->commits));
     json_key(w, MF_STR("commit_seconds_sum"));
     json_num(w, (double)atomic_load(&h->commit_ns) / 1e9);
@@ -274,6 +285,8 @@ void status_write(struct supervisor *s, struct buf *to)
         write_destination(s, &w, d);
     json_end_array(&w);
     write_lanes(s, &w);
+    json_key(&w, MF_STR("replays"));
+    replays_write(s, NULL, &w);
     json_key(&w, MF_STR("plugins"));
     write_plugins(s, &w);
     json_end_object(&w);
@@ -289,7 +302,7 @@ static struct sup_destination *find(struct supervisor *s, mf_str name)
     return NULL;
 }
 
-static void refuse(struct json_out *w, int status, const char *code,
+void status_refuse(struct json_out *w, int status, const char *code,
                    const char *message)
 {
     json_kint(w, "status", status);
@@ -329,68 +342,7 @@ static void answer_outcome(struct json_out *w, const struct outcome *o)
     json_end_object(w);
 }
 
-static void write_dead(void *arg, const struct dead_letter *d)
-{
-    struct json_out *w = arg;
-
-    json_begin_object(w);
-    json_kint(w, "id", d->id);
-    json_kint(w, "seq", (int64_t)d->m.key.seq);
-    json_kstr(w, "message_id", d->message_id);
-    json_kstr(w, "action", d->action);
-    json_kstr(w, "reason",
-              mf_cstr(dead_reason_text(d->m.reason)));
-    json_kint(w, "result", d->m.status);
-    json_kstr(w, "error", d->error);
-    json_kint(w, "attempts", d->m.attempts);
-    json_kint(w, "first_ms", d->m.first_ms);
-    json_kint(w, "when_ms", d->m.when_ms);
-    if (json_check(d->event, JSON_DEPTH_MAX, NULL) == 0)
-        json_kval(w, "event", json_root(d->event));
-    json_kstr(w, "request", d->request);
-    json_kstr(w, "response", d->response);
-    json_end_object(w);
-}
-
-static void write_range(void *arg, const struct dead_range *r)
-{
-    struct json_out *w = arg;
-
-    json_begin_object(w);
-    json_kint(w, "lane", r->lane);
-    json_kint(w, "from", (int64_t)r->from);
-    json_kint(w, "to", (int64_t)r->to);
-    json_kint(w, "count", (int64_t)r->count);
-    json_kstr(w, "reason", mf_cstr(range_reason_text(r->reason)));
-    json_kint(w, "when_ms", r->when_ms);
-    json_end_object(w);
-}
-
-static void answer_dead(struct supervisor *s, struct json_out *w,
-                        const struct sup_destination *d, mf_val q)
-{
-    int64_t before = 0, limit = DEAD_PAGE;
-    struct err e;
-
-    json_integer(json_get(q, MF_STR("before")), &before);
-    json_integer(json_get(q, MF_STR("limit")), &limit);
-    json_kint(w, "status", 200);
-    json_key(w, MF_STR("body"));
-    json_begin_object(w);
-    json_key(w, MF_STR("dead"));
-    json_begin_array(w);
-    if (state_dead_list(s->state, d->name, before, (unsigned)limit,
-                        write_dead, w, &e) != 0)
-        supervisor_log_state_error(s, &e);
-    json_end_array(w);
-    json_key(w, MF_STR("ranges"));
-    json_begin_array(w);
-    if (state_ranges(s->state, d->name, DEAD_PAGE, write_range, w, &e) != 0)
-        supervisor_log_state_error(s, &e);
-    json_end_array(w);
-    json_end_object(w);
-}
-
+/* Paused for good before it is said so. */
 static void pause_destination(struct supervisor *s, struct sup_destination *d,
                               bool on)
 {
@@ -400,7 +352,9 @@ static void pause_destination(struct supervisor *s, struct sup_destination *d,
 
     memcpy(bytes + 4, d->name, len);
     d->paused = on;
-    if (state_pause(s->state, d->name, on, &e) != 0)
+    poison_release(d);
+    if (state_pause(s->state, d->name, on, &e) != 0 ||
+        supervisor_commit(s, &e) != 0)
         supervisor_log_state_error(s, &e);
     supervisor_state_changed(s);
     if (d->group)
@@ -414,12 +368,8 @@ static void answer_destination(struct supervisor *s, struct json_out *w,
         find(s, json_text(json_get(q, MF_STR("name")), a));
 
     if (!d) {
-        refuse(w, 404, "unknown_destination",
+        status_refuse(w, 404, "unknown_destination",
                "there is no destination of that name");
-        return;
-    }
-    if (mf_eq(verb, MF_STR("dead"))) {
-        answer_dead(s, w, d, q);
         return;
     }
     if (mf_eq(verb, MF_STR("pause")) || mf_eq(verb, MF_STR("resume")))
@@ -455,7 +405,7 @@ static void answer_reloaded(struct supervisor *s, struct json_out *w, mf_val q)
 
         answer_outcome(w, &waiting);
     } else {
-        refuse(w, 404, "unknown_reload",
+        status_refuse(w, 404, "unknown_reload",
                "no reload of that number is remembered");
     }
 }
@@ -471,7 +421,7 @@ void status_answer(struct supervisor *s, mf_str question, struct buf *to)
     json_out_init(&w, to);
     json_begin_object(&w);
     if (json_check(question, JSON_DEPTH_MAX, NULL) != 0) {
-        refuse(&w, 400, "bad_request", "the question is not JSON");
+        status_refuse(&w, 400, "bad_request", "the question is not JSON");
         goto out;
     }
     q = json_root(question);
@@ -494,11 +444,12 @@ void status_answer(struct supervisor *s, mf_str question, struct buf *to)
     } else if (mf_eq(verb, MF_STR("reloaded"))) {
         answer_reloaded(s, &w, q);
     } else if (mf_eq(verb, MF_STR("destination")) ||
-               mf_eq(verb, MF_STR("dead")) || mf_eq(verb, MF_STR("pause")) ||
+               mf_eq(verb, MF_STR("pause")) ||
                mf_eq(verb, MF_STR("resume"))) {
         answer_destination(s, &w, verb, q, &a);
-    } else {
-        refuse(&w, 404, "unknown_verb", "there is no such question");
+    } else if (!ask_letters(s, verb, q, &w, &a) &&
+               !ask_replays(s, verb, q, &w, &a)) {
+        status_refuse(&w, 404, "unknown_verb", "there is no such question");
     }
 out:
     json_end_object(&w);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ipc/jail.h"
+#include "state/letters.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -88,16 +89,20 @@ static void on_commit(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (supervisor_commit(s, &e) != 0) {
         supervisor_log_state_error(s, &e);
+        groups_hold(s, state_strained(s->state) || records_strained(s));
         supervisor_state_changed(s);
     } else if (s->commit_failing) {
         s->commit_failing = false;
+        groups_hold(s, false);
         log_info("state.db and the outcome log take changes");
     }
 }
 
 void supervisor_state_changed(struct supervisor *s)
 {
-    struct timeval tv = { 0, COMMIT_EVERY_MS * 1000 };
+    struct timeval tv = {
+        0, (s->commit_failing ? COMMIT_AGAIN_MS : COMMIT_EVERY_MS) * 1000
+    };
 
     if (!evtimer_pending(s->commit, NULL))
         event_add(s->commit, &tv);
@@ -356,6 +361,7 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
     (void)what;
     supervisor_notify("WATCHDOG=1");
     groups_watch(s);
+    letters_kick(s);
     records_retain(s);
     records_watch(s);
     for (struct group *g = s->groups; g; g = g->next)
@@ -460,7 +466,8 @@ static int open_all(struct supervisor *s, struct err *e)
     s->state = state_open(path, e);
     s->ledger_fd = open_dir(dir, "outcomes", 0750, e);
     if (!s->state || s->ledger_fd < 0 || lanes_load(s, e) != 0 ||
-        records_load(s, e) != 0 || tokens_load(s, e) != 0)
+        records_load(s, e) != 0 || replays_load(s, e) != 0 ||
+        letters_load(s, e) != 0 || tokens_load(s, e) != 0)
         return -1;
     return share_head(s, e);
 }
@@ -489,6 +496,8 @@ static void close_all(struct supervisor *s)
         free(d->problem);
         free(d);
     }
+    letters_free(s);
+    replays_free(s);
     close_state(s);
     lanes_free(s);
     tokens_free(s);

@@ -14,10 +14,14 @@
  * poison.c       events that workers die over
  * lanes.c        cursors and what workers report
  * records.c      the log of what became of events
+ * letters.c      dead letters that are sent again or dropped
+ * replays.c      stretches of the journal that are sent again
  * tokens.c       access tokens, and who may fetch one
  * reload.c       from a configuration to the changes it means
  * explain.c      questions about one event
- * status.c       all of it as JSON */
+ * status.c       all of it as JSON
+ * ask_letters.c  questions about dead letters
+ * ask_replays.c  questions about replays */
 #ifndef SUPERVISOR_SUPERVISOR_H
 #define SUPERVISOR_SUPERVISOR_H
 
@@ -34,11 +38,13 @@
 #define VERSIONS_MAX     1024  /* plugins in the directory */
 #define GROUPS_MAX       1024  /* worker processes */
 #define WAKERS_MAX       (2 * GROUPS_MAX)
+#define COMMIT_AGAIN_MS  500   /* after one that failed */
 #define COMMIT_EVERY_MS  50    /* how old a change may be before state.db has it */
 #define READY_WITHIN_MS  20000 /* a worker that is not by then is refused */
 #define DRAIN_WITHIN_MS  15000 /* for a generation that is replaced */
 #define PLUGIN_WITHIN_MS 10000 /* for one call of plugin code */
 #define STRIKES_OUT      2     /* deaths over an event that make it dead */
+#define STRIKES_RUN 5 /* such events in a row that hold a destination */
 #define STRIKES_MAX      64    /* events of a group that are remembered */
 #define SECOND_LOOK_MS  2500  /* after a refused file that had just changed */
 #define OUTCOMES_KEPT    32    /* reloads whose outcome can be asked for */
@@ -63,7 +69,11 @@ enum destination_condition {
 struct sup_lane {
     struct sup_lane *next;
     uint32_t id, source;
-    char source_name[72];
+    char source_name[72], destination_name[72];
+    uint32_t replay;           /* the job it is of, 0: the live lane */
+    uint64_t until;            /* of a replay: the last number it reads */
+    bool wanted;               /* for a letter, though its replay has ended */
+    unsigned reviving;         /* letters that its holder has not told of */
     struct sup_destination *destination; /* NULL: detached */
     struct generation *holder; /* the one worker that has it, or NULL */
     struct msg_lane_state state;
@@ -83,6 +93,10 @@ struct sup_destination {
     char *spec;       /* what the worker is told, JSON; NULL: never valid */
     char *sources;    /* names, one a line, of its connections */
     bool isolate, paused;
+    bool held;        /* after a run of events that its plugin died over */
+    char held_why[160];
+    unsigned outs;    /* dead letters of that kind without a delivery */
+    uint64_t delivered_at_out; /* when the last of them was made */
     enum destination_condition condition;
     char *problem;    /* why it is refused or missing, or NULL */
     struct msg_destination status;
@@ -127,7 +141,6 @@ struct group {
     struct strike strikes[STRIKES_MAX];
     unsigned next_strike;
     struct msg_careful careful;
-    uint64_t delivered_at_out; /* when the last event became a dead letter */
     struct event *restart;
     struct supervisor *s;
     bool wanted;   /* by the configuration */
@@ -186,6 +199,9 @@ struct supervisor {
     struct sup_destination *destinations;
     struct group *groups;
     struct sup_lane *lanes;
+    struct sup_letter_job *letter_jobs; /* letters.h, oldest first */
+    struct event *letters_turn;
+    struct sup_replay *replays; /* replays.h, oldest first */
     struct sup_token *tokens;
     uint64_t token_version; /* the last given */
     bool wakers[WAKERS_MAX];
@@ -232,6 +248,16 @@ int lanes_load(struct supervisor *s, struct err *e);
 struct sup_lane *lane_open(struct supervisor *s, const char *source,
                            struct sup_destination *d, struct err *e);
 void lanes_detach(struct supervisor *s, struct sup_destination *d);
+struct sup_lane *lane_find(struct supervisor *s, uint32_t id);
+/* The lane of a replay; `first` to `until` are the numbers it reads. */
+struct sup_lane *lane_open_replay(struct supervisor *s, uint32_t source,
+                                  struct sup_destination *d, uint32_t replay,
+                                  uint64_t first, uint64_t until,
+                                  struct err *e);
+/* Read, and neither settled nor open: what waits for a retry. */
+unsigned lane_aside(const struct sup_lane *l);
+/* Forgets one that nobody holds. It is out of the list already. */
+void lane_free_one(struct sup_lane *l);
 /* Gives every lane that nobody holds to the worker that should have it, if
  * that is ready. A lane is never with two workers. */
 void lanes_offer(struct supervisor *s);
@@ -253,12 +279,38 @@ int records_note(struct supervisor *s, struct sup_lane *l, mf_str stream,
 /* Makes the log durable and tells state.db its end. Nothing of state.db may be
  * committed without. */
 int records_flush(struct supervisor *s, struct err *e);
+/* So much waits for the disk that workers must not say more. */
+bool records_strained(const struct supervisor *s);
 void records_committed(struct supervisor *s);
 /* Drops what the journal has no event of any more. */
 void records_retain(struct supervisor *s);
 /* Looks which lanes are about to lose events; about every ten seconds. */
 void records_watch(struct supervisor *s);
 void records_free(struct supervisor *s);
+
+/* ---- letters.c ---- */
+int letters_load(struct supervisor *s, struct err *e);
+/* There may be work: letters over their limits, or a job. */
+void letters_kick(struct supervisor *s);
+/* MSG_REVIVED, with the lane's state that followed it. */
+int letters_revived(struct supervisor *s, struct sup_lane *l, mf_str text,
+                    struct err *e);
+/* The lane's holder is gone. */
+void letters_release(struct supervisor *s, struct sup_lane *l);
+void letters_free(struct supervisor *s);
+
+/* ---- replays.c ---- */
+int replays_load(struct supervisor *s, struct err *e);
+/* The lanes of replays of a destination are its own again. */
+void replays_attach(struct supervisor *s, struct sup_destination *d);
+/* Must a worker have the lane? */
+bool replay_wants_holder(const struct supervisor *s, const struct sup_lane *l);
+/* Fills in what a worker is told of the lane's replay; the filter. */
+mf_str replay_fill(const struct supervisor *s, const struct sup_lane *l,
+                   struct msg_lane *m);
+/* The lane has a new state. */
+void replay_progress(struct supervisor *s, struct sup_lane *l);
+void replays_free(struct supervisor *s);
 
 /* ---- tokens.c ---- */
 int tokens_load(struct supervisor *s, struct err *e);
@@ -281,6 +333,9 @@ bool group_is_settled(const struct group *g);
 void group_tell(struct group *g, enum message type, const void *bytes,
                 size_t len);
 void groups_stop(struct supervisor *s); /* drains all */
+/* Takes no more reports of workers, or takes them again: they wait with them,
+ * and stop reading when many do. */
+void groups_hold(struct supervisor *s, bool on);
 bool groups_running(const struct supervisor *s);
 void groups_tell_ingest(struct supervisor *s);
 void groups_free(struct supervisor *s);
@@ -290,6 +345,8 @@ void groups_free(struct supervisor *s);
  * hand, if that was an event. */
 void poison_note(struct group *g, const struct generation *n, const char *how);
 void poison_forget(struct group *g); /* for another version or settings */
+/* The destination is given another run. */
+void poison_release(struct sup_destination *d);
 /* Before it gets lanes. */
 void poison_tell(struct group *g, struct generation *to);
 /* Kills workers whose plugin does not come back. */
@@ -316,8 +373,18 @@ bool explain_ask(struct supervisor *s, uint64_t id, mf_str question);
 
 /* ---- status.c ---- */
 void status_write(struct supervisor *s, struct buf *to);
+/* Members of an answer that refuses. */
+void status_refuse(struct json_out *w, int status, const char *code,
+                   const char *message);
 /* One question of the admin process; the answer is JSON with "status". */
 void status_answer(struct supervisor *s, mf_str question, struct buf *to);
+
+/* ---- ask_letters.c, ask_replays.c ---- */
+/* False: the verb is none of theirs. */
+bool ask_letters(struct supervisor *s, mf_str verb, mf_val q,
+                 struct json_out *w, struct arena *a);
+bool ask_replays(struct supervisor *s, mf_str verb, mf_val q,
+                 struct json_out *w, struct arena *a);
 
 /* ---- supervisor.c ---- */
 void supervisor_state_changed(struct supervisor *s);

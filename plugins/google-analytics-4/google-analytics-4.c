@@ -184,14 +184,9 @@ static int32_t check(mf_call *c, const mf_event *e, uint32_t rules)
 static mf_str event_name(mf_call *c, const mf_event *e)
 {
     int lower = mf_is_true(mf_field(e, LOWERCASE));
-    mf_str from = mf_text(c, mf_field(e, NAME));
-    char *to;
+    mf_str from = kit_trim(mf_text(c, mf_field(e, NAME)));
+    char *to = mf_alloc(c, from.len + 1);
 
-    while (from.len && strchr(" \t\r\n\f\v", from.ptr[0]))
-        from.ptr++, from.len--;
-    while (from.len && strchr(" \t\r\n\f\v", from.ptr[from.len - 1]))
-        from.len--;
-    to = mf_alloc(c, from.len + 1);
     for (size_t i = 0; i < from.len; i++) {
         char ch = from.ptr[i];
 

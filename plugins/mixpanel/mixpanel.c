@@ -292,23 +292,6 @@ static void put_context(const struct mixpanel *m, mf_call *c,
         put(r, i, mf_field(e, (uint32_t)(i - N_COPIED + SPECIAL)));
 }
 
-/* Members of from, but those that over has too or that `not` names. */
-static void write_members(mf_call *c, mf_writer *w, mf_val from, mf_val over,
-                          const char *const *not, size_t nots)
-{
-    mf_iter it = { { 0 } };
-    mf_val value;
-    mf_str key;
-
-    while (mf_next(c, from, &it, &key, &value)) {
-        if (kit_index(key, not, nots) < nots ||
-            kit_member(c, over, key).type != MF_ABSENT)
-            continue;
-        mf_w_key(w, key);
-        mf_w_val(w, NULL, value);
-    }
-}
-
 /* The event itself, or its nth product (from 1) as an event of its own, a
  * millisecond apart so that the order stays. */
 static void write_record(const struct mixpanel *m, mf_call *c, mf_writer *w,
@@ -330,39 +313,28 @@ static void write_record(const struct mixpanel *m, mf_call *c, mf_writer *w,
         mf_w_int(w, "time", mf_time(c, mf_field(e, TIME), mf_now(c)) - nth);
     put_text(&r, N_INSERT_ID, id);
     put_context(m, c, &r, e);
-    write_members(c, w, properties, product, order_only,
-                  nth ? COUNT(order_only) : 0);
-    write_members(c, w, product, (mf_val){ NULL, 0, MF_ABSENT }, NULL, 0);
+    kit_w_others(c, w, properties, order_only, nth ? COUNT(order_only) : 0,
+                 product);
+    kit_w_others(c, w, product, NULL, 0, KIT_ABSENT);
     mf_w_end(w);
     mf_w_end(w);
 }
 
-/* A request to /import as it fills: which event each record is of. */
-struct import {
-    mf_request *request;
-    mf_writer *w;
-    uint32_t count;
-    uint32_t event_of[RECORDS_MAX];
-};
-
 /* Where record of event i goes: the request at hand, or another when it is
  * full. */
-static struct import *import_next(const struct mixpanel *m, mf_call *c,
-                                  struct import *at, uint32_t i)
+static kit_records *import_next(const struct mixpanel *m, mf_call *c,
+                                kit_records *at, uint32_t i)
 {
-    if (at && at->count == RECORDS_MAX)
-        mf_w_end(at->w);
-    if (!at || at->count == RECORDS_MAX) {
-        at = mf_alloc(c, sizeof *at);
-        at->request = mf_send(c, "POST", m->import_url);
-        mf_header(at->request, "authorization", m->authorization);
-        mf_tag(at->request, 0, at);
-        at->w = mf_json_body(at->request);
+    if (!at || at->count == at->max) {
+        mf_request *r = mf_send(c, "POST", m->import_url);
+
+        if (at)
+            mf_w_end(at->w);
+        mf_header(r, "authorization", m->authorization);
+        at = kit_records_of(c, r, mf_json_body(r), RECORDS_MAX);
         mf_w_array(at->w, NULL);
     }
-    if (!at->count || at->event_of[at->count - 1] != i)
-        mf_covers(at->request, i);
-    at->event_of[at->count++] = i;
+    kit_record(at, i);
     return at;
 }
 
@@ -370,10 +342,10 @@ static int32_t import_batch(const void *self, mf_call *c,
                             const mf_event *const *events, uint32_t n)
 {
     const struct mixpanel *m = self;
-    struct import *at = NULL;
+    kit_records *at = NULL;
 
     for (uint32_t i = 0; i < n; i++) {
-        mf_val product = { NULL, 0, MF_ABSENT };
+        mf_val product = KIT_ABSENT;
         mf_iter it = { { 0 } };
         int64_t nth = 0;
         mf_str index;
@@ -398,38 +370,24 @@ static int32_t import_one(const void *self, mf_call *c, const mf_event *e)
     return import_batch(self, c, &e, 1);
 }
 
-/* A final refusal of the whole request, in Mixpanel's words. */
-static int32_t refuse_all(mf_call *c, const mf_request *r, int32_t status,
-                          mf_val why)
-{
-    if (status / 100 != 4 || status == 408 || status == 429 || !mf_given(why))
-        return MF_OK;
-    for (uint32_t k = 0; mf_covered(r, k) != MF_ALL; k++)
-        mf_result(c, mf_covered(r, k), status, mf_text(c, why));
-    return status;
-}
-
 /* With failed_records in the answer all others were taken. */
 static int32_t import_judge(const void *self, mf_call *c, const mf_request *r,
                             const mf_response *a)
 {
     mf_val failed = mf_get(c, mf_answer_json(a), "failed_records"), record;
     mf_iter it = { { 0 } };
-    struct import *at;
-    void *state;
     mf_str key;
 
     (void)self;
     if (mf_status(a) != 400 || !mf_next(c, failed, &it, &key, &record))
-        return refuse_all(c, r, mf_status(a),
-                          mf_get(c, mf_answer_json(a), "error"));
-    mf_step(r, &state);
-    at = state;
+        return kit_refuse(c, r, mf_status(a),
+                          mf_text(c, mf_get(c, mf_answer_json(a), "error")));
     do {
-        int64_t index = mf_integer(c, mf_get(c, record, "index"), -1);
+        uint32_t event = kit_record_event(
+            r, mf_integer(c, mf_get(c, record, "index"), -1));
 
-        if (index >= 0 && index < at->count)
-            mf_result(c, at->event_of[index], MF_INVALID,
+        if (event != MF_ALL)
+            mf_result(c, event, MF_INVALID,
                       MF_JOIN(c, mf_text(c, mf_get(c, record, "field")),
                               MF_STR(": "),
                               mf_text(c, mf_get(c, record, "message"))));

@@ -654,7 +654,7 @@ static int32_t read_result(mf_call *c, struct job *j, uint32_t step,
 
 int32_t bulk_judge(mf_call *c, const mf_request *r, const mf_response *a)
 {
-    int ok = mf_status(a) / 100 == 2;
+    int ok = kit_ok(a);
     uint32_t step;
     struct job *j;
     void *state;

@@ -237,16 +237,6 @@ static mf_str field_name(mf_call *c, mf_str s)
     return (mf_str){ out, n };
 }
 
-static size_t count(mf_call *c, mf_val object)
-{
-    mf_iter it = { { 0 } };
-    size_t n = 0;
-
-    while (mf_next(c, object, &it, NULL, NULL))
-        n++;
-    return n;
-}
-
 /* The query for a record whose fields have the values of the traits, or one
  * of them; "" where there is none. An empty value finds nothing: to Salesforce
  * it would be any record that has none. */
@@ -254,7 +244,7 @@ static mf_str query_for(mf_call *c, const mf_event *e, mf_str object)
 {
     int all = mf_eq(mf_text(c, mf_field(e, MATCHER)), MF_STR("AND"));
     mf_val traits = mf_field(e, TRAITS), value;
-    mf_str *part = mf_alloc(c, (4 * count(c, traits) + 3) * sizeof *part);
+    mf_str *part = mf_alloc(c, (4 * kit_count(c, traits) + 3) * sizeof *part);
     mf_iter it = { { 0 } };
     size_t n = 0;
     mf_str name;
@@ -333,7 +323,7 @@ static int32_t perform(const void *self, mf_call *c, const mf_event *e)
         send_record(sf, c, e, o, MF_STR(""), MF_STR(""));
         return MF_OK;
     }
-    if (traits.type != MF_OBJECT || count(c, traits) == 0)
+    if (traits.type != MF_OBJECT || kit_count(c, traits) == 0)
         return by_id(sf, c, e, o);
     if (o.op == OP_UPSERT || !mf_truthy(c, id))
         return search(sf, c, e, o);
@@ -422,7 +412,7 @@ static int32_t judge(const void *self, mf_call *c, const mf_request *r,
     step = mf_step(r, &state);
     if (step >= STEP_OPEN)
         return bulk_judge(c, r, a);
-    if (mf_status(a) / 100 == 2)
+    if (kit_ok(a))
         return step == STEP_FIND ? found(self, c, r, state, mf_answer_json(a))
                                  : MF_OK;
     if (step == STEP_DELETE && is_gone(c, a))

@@ -170,8 +170,8 @@ static void fill_books(const char *dir, int outcomes, uint64_t events,
         bool made;
 
         snprintf(name, sizeof name, "d%u", i);
-        if (state_lane_open(s, 1, name, (struct journal_pos){ 1, 0, 0 }, &l,
-                            &made, &e) != 0)
+        if (state_lane_open(s, 1, name, 0, 0, (struct journal_pos){ 1, 0, 0 },
+                            &l, &made, &e) != 0)
             die("state", &e);
         ledger_init(&pens[i].lane, 1 << 20);
         ledger_init(&pens[i].block, 1 << 20);
@@ -216,7 +216,7 @@ static void run_audit(const char *dir)
     struct err e;
 
     b = books_open(dir, &e);
-    if (!b || audit_run(b, &a, &e) != 0)
+    if (!b || audit_run(b, AUDIT_BITMAP_BYTES, &a, &e) != 0)
         die("audit", &e);
     getrusage(RUSAGE_SELF, &use);
     printf("audit: %" PRIu64 " events, %zu lanes: %.2f s, difference %" PRIu64

@@ -93,6 +93,7 @@ def check_answer(answer, receiver):
     check(bad['standing'] == 'dead' and letter['reason'] == 'rejected' and
           bad['parts'][0]['reason'] == 'rejected' and
           letter['request'].startswith('POST ') and
+          letter['plugin_version'] and letter['plugin_hash'] and
           'no such key: ***' in letter['response'], 'bad: %s' % bad)
 
     ill = by['ill']

@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 import traceback
+import urllib.parse
 
 SKIPPED = 77
 WRITE_KEY = 'integration-key'
@@ -238,6 +239,47 @@ class Receiver:
         return 'http://127.0.0.1:%d%s' % (self.port, name)
 
 
+class Api(Receiver):
+    """A vendor's API on loopback. Derived classes have
+    reply(method, path, headers, data), which gives a status and JSON data, and
+    may give headers as a third, or is a coroutine that does; data is the
+    body's JSON, or a form as a dict, or None."""
+
+    async def start(self, net):
+        return await net.loop.create_server(lambda: ApiProtocol(self),
+                                            '127.0.0.1', 0, backlog=4096)
+
+
+class ApiProtocol(ReceiverProtocol):
+    def request(self, head, body):
+        first, *lines = head.decode().split('\r\n')
+        method, path, _ = first.split(' ', 2)
+        headers = {k.lower(): v.strip() for k, v in
+                   (line.split(':', 1) for line in lines)}
+        try:
+            data = json.loads(body)
+        except ValueError:
+            data = dict(urllib.parse.parse_qsl(body.decode())) or None
+        reply = self.receiver.reply(method, path, headers, data)
+        if asyncio.iscoroutine(reply):
+            asyncio.ensure_future(self.send_later(reply))
+        else:
+            self.send(*reply)
+
+    async def send_later(self, reply):
+        self.send(*await reply)
+
+    def send(self, status, answer, *more):
+        text = json.dumps(answer).encode()
+        fields = dict(more[0] if more else {},
+                      **{'Content-Type': 'application/json',
+                         'Content-Length': len(text)})
+        self.transport.write(
+            ('HTTP/1.1 %d X\r\n%s\r\n' %
+             (status, ''.join('%s: %s\r\n' % f for f in fields.items()))
+             ).encode() + text)
+
+
 class Load:
     """Events at a rate over some connections, each event once acknowledged
     or sent again until it is. Each has a messageId of its own."""
@@ -358,8 +400,11 @@ class Host:
         self.process = None
         self.addresses = None
 
+    def addresses_path(self):
+        return os.path.join(self.box.data, 'run', 'addresses.json')
+
     def start(self, wait=True):
-        path = os.path.join(self.box.data, 'run', 'addresses.json')
+        path = self.addresses_path()
         if os.path.exists(path):
             os.unlink(path)
         self.process = subprocess.Popen(
@@ -643,6 +688,10 @@ class Box:
         for h in self.hosts:
             if h.process and h.process.poll() is None:
                 h.kill_tree()
+        for p in self.processes:
+            if p.poll() is None:
+                p.kill()
+                p.wait()
         if self.args.keep:
             say('left: %s' % self.dir)
         else:

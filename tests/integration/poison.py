@@ -4,7 +4,14 @@
 # poison.py - events that a plugin dies over, or does not come back from. Each
 # becomes a dead letter after the second time, alone and out of a batch; all
 # others of the lane arrive, and the destinations of other plugins notice
-# nothing.
+# nothing. A plugin that dies over every event does not eat them all: after a
+# run of them its destination is held, and resume gives it another run.
+#
+# Answers complaints such as: a worker that stops delivering after a poison task
+# (svix#1511), one poison message that stops the connector (Aiven
+# http-connector#204), one bad record that rejects its whole chunk without a
+# word (fluent-bit#11425), a nested object that ends all transforms together
+# (isolated-vm#296).
 
 import os
 import time
@@ -67,6 +74,32 @@ def go_through(host, receiver, names_of, how, bad_ones, seconds):
                                           letters[0]['error']))
 
 
+RUN = 5 # host/supervisor/supervisor.h: STRIKES_RUN
+
+
+def run_of_kills(host, receiver):
+    """Eight bad events in a row and a good one behind them."""
+    for i in range(8):
+        host.ingest('/v1/track', event('run-%d' % i, 'trap'),
+                    'key-of-third')
+    host.ingest('/v1/track', event('behind'), 'key-of-third')
+    until(lambda: host.destination('eater')['state'] == 'held', 40,
+          lambda: 'it is held: %s' % host.destination('eater'))
+    d = host.destination('eater')
+    check(d['dead'] <= RUN and d['pending'] >= 4, 'held with %s' % d)
+    check('in a row' in d['last_error'], 'it says: %s' % d['last_error'])
+    until(lambda: host.destination('eater')['worker_pid'], 20,
+          'a worker runs')
+    host.admin('POST', '/v1/destinations/eater/resume')
+    until(lambda: 'behind' in receiver.path('/eater').delivered, 40,
+          'the good one arrives')
+    until(lambda: host.destination('eater')['pending'] == 0, 10,
+          'nothing is pending')
+    d = host.destination('eater')
+    check(d['dead'] == 8 and d['delivered'] == 1, 'in the end: %s' % d)
+    say('held after %d events in a row; resumed, and through' % RUN)
+
+
 def dead(host, name):
     return host.get('/v1/destinations/%s/dead' % name)['dead']
 
@@ -80,13 +113,16 @@ def test(box):
         box.put_plugin('trouble', f.read())
     hook = box.webhook(receiver.url('/hook'))
     hook['subscriptions'][0]['subscribe'] = 'event = "Tested"'
-    destinations = {'single': trouble(receiver, 'single'),
+    destinations = {'eater': trouble(receiver, 'eater'),
+                    'single': trouble(receiver, 'single'),
                     'batch': trouble(receiver, 'batch', batch_size=100),
                     'hook': hook}
     c = box.config(destinations)
     c['sources']['other'] = {'write_key': 'key-of-other',
                              'destinations': ['hook']}
     c['sources']['web']['destinations'] = ['single', 'batch']
+    c['sources']['third'] = {'write_key': 'key-of-third',
+                             'destinations': ['eater']}
     box.write_config(c)
     host = box.host()
     host.start()
@@ -98,6 +134,7 @@ def test(box):
     if not box.args.quick:
         host.admin('POST', '/v1/destinations/batch/pause')
         go_through(host, receiver, ('single',), 'loop', (3,), 50)
+    run_of_kills(host, receiver)
     gap = path.largest_gap(began, time.monotonic())
     load.stop()
     say('largest gap of another plugin %.0f ms' % (1000 * gap))

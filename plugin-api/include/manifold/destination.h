@@ -33,6 +33,7 @@
 
 #define MF_ARENA_BYTES (8u << 20) /* of one call */
 #define MF_REQUESTS_MAX 1024      /* of one call, follow-ups included */
+#define MF_KEEP_MAX_MS 600000     /* see mf_keep() */
 
 typedef struct mf_host mf_host;
 typedef struct mf_action mf_action;
@@ -185,7 +186,7 @@ struct mf_host {
     mf_str (*decode)(mf_call *, uint32_t how, mf_str text);
     mf_str (*smart_hash)(mf_call *, uint32_t algorithm, uint32_t how,
                          mf_str text);
-
+    void (*keep)(const mf_response *, int64_t ms);
     mf_str (*source)(const mf_event *);
     const mf_response *(*exchange)(mf_request *);
     /* 1.0 ends here */
@@ -553,6 +554,16 @@ static inline mf_val mf_answer_json(const mf_response *a)
 static inline mf_str mf_answer_bytes(const mf_response *a)
 {
     return a->h->answer_bytes(a);
+}
+
+/* In judge: for so long, MF_KEEP_MAX_MS at most, the answer may be given again
+ * to a GET of the same URL of this destination, which is then not sent; its
+ * headers are not kept. For what changes seldom and is asked for with each
+ * event, once it is known to serve. 0: ask again the next time. Only an answer
+ * of 2xx to a GET without a body is kept, and the host may forget it. */
+static inline void mf_keep(const mf_response *a, int64_t ms)
+{
+    a->h->keep(a, ms);
 }
 
 /* ---- settling ---- */

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * api_test.c - what clients are answered while the disk decides: requests
+ * over real sockets, a journal whose syncs are held and made to fail. */
+#pragma GCC diagnostic ignored "-Wunused-function" /* the fixture has more */
+#include "http/fixture.h"
+
+#include "base/io.h"
+#include "ingest/api.h"
+
+#include <pthread.h>
+#include <sys/eventfd.h>
+
+#define CONFIG                                                             \
+    "{\"max_event_bytes\":32768,\"max_batch_bytes\":513000,\"sources\":["   \
+    "{\"id\":1,\"name\":\"web\",\"write_key\":\"k\"},"                      \
+    "{\"id\":2,\"name\":\"app\",\"write_key\":\"a\"}]}"
+#define OK "{\"success\":true}"
+#define EVENT(id) EVENT_OF("k", id)
+#define EVENT_OF(key, id)                                        \
+    "{\"writeKey\":\"" key "\",\"userId\":\"u\",\"event\":\"E\"," \
+    "\"messageId\":\"" id "\"}"
+
+static struct api api;
+static struct journal_head head;
+static struct event *wakeup;
+static char path[64];
+static int dir, wake_fd;
+
+/* ---- the disk ---- */
+
+static void wake(void *arg)
+{
+    uint64_t one = 1;
+
+    (void)arg;
+    if (write(wake_fd, &one, sizeof one) < 0)
+        return;
+}
+
+/* While it is held no sync ends. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic int fail_syncs;
+
+static _Atomic bool syncing, fail_second;
+
+static int f_fdatasync(int fd)
+{
+    syncing = true;
+    wake(NULL); /* who waits for that looks again */
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+    if (fail_second) {
+        fail_second = false;
+        fail_syncs = 1;
+        return fdatasync(fd);
+    }
+    if (fail_syncs) {
+        fail_syncs -= fail_syncs > 0;
+        errno = EIO;
+        return -1;
+    }
+    return fdatasync(fd);
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+    uint64_t n;
+
+    (void)what;
+    (void)arg;
+    if (read(fd, &n, sizeof n) == (ssize_t)sizeof n)
+        api_on_durable(&api);
+}
+
+/* ---- the house ---- */
+
+static void open_journal(void)
+{
+    struct journal_options o = { .dir = dir, .head = &head,
+                                 .segment_bytes = 1 << 20,
+                                 .on_durable = wake };
+    struct err e = { "" };
+
+    api.journal = journal_open(&o, &e);
+    if (!api.journal)
+        fail_msg("%s", e.text);
+    api.head = &head;
+    dedupe_configure(api.dedupe, 3600000, 8u << 20);
+    dedupe_warm(api.dedupe, dir, &head);
+    while (dedupe_warm_step(api.dedupe, 1000, 1000))
+        continue;
+}
+
+static int house_new(void **state)
+{
+    struct err e = { "" };
+
+    (void)state;
+    fail_syncs = 0;
+    syncing = fail_second = false;
+    io = io_real;
+    io.fdatasync = f_fdatasync;
+    memset(&head, 0, sizeof head);
+    snprintf(path, sizeof path, "/tmp/api-test-XXXXXX");
+    assert_non_null(mkdtemp(path));
+    dir = open(path, O_RDONLY | O_DIRECTORY);
+    base = event_base_new();
+    watchdog = event_new(base, -1, 0, bark, NULL);
+    wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    wakeup = event_new(base, wake_fd, EV_READ | EV_PERSIST, on_wake, NULL);
+    event_add(wakeup, NULL);
+    api_init(&api);
+    assert_int_equal(keys_update(&api.keys, MF_STR(CONFIG), &e), 0);
+    open_journal();
+    listen_fd = listen_on_loopback(&listen_port);
+    server = http_server_new(base, NULL, api_request, &api);
+    assert_int_equal(http_server_listen(server, listen_fd), 0);
+    return 0;
+}
+
+static int house_free(void **state)
+{
+    char command[128];
+
+    (void)state;
+    http_server_free(server);
+    journal_close(api.journal);
+    api_deinit(&api);
+    io = io_real;
+    close(listen_fd);
+    close(wake_fd);
+    close(dir);
+    event_free(wakeup);
+    event_free(watchdog);
+    event_base_free(base);
+    snprintf(command, sizeof command, "rm -rf '%s'", path);
+    return system(command);
+}
+
+static uint64_t durable(void)
+{
+    return atomic_load(&head.durable);
+}
+
+static const struct source *web(void)
+{
+    return &api.keys.sources[0];
+}
+
+/* Sends a request and turns the loop until the API has taken it. */
+static void post(struct client *c, const char *where, const char *body)
+{
+    uint64_t before = count()->requests;
+
+    client_post(c, where, mf_cstr(body), "");
+    run_until(count()->requests > before);
+}
+
+static void expect_refusal(struct client *c, int status, const char *code)
+{
+    char text[64];
+
+    run_until(c->eof || answer_whole(c, true));
+    assert_int_equal(answer_status(c), status);
+    snprintf(text, sizeof text, "\"code\":\"%s\"", code);
+    assert_non_null(memmem(c->in.data, c->in.len, text, strlen(text)));
+    assert_true(answer_has(c, "\r\nRetry-After: "));
+    answer_drop(c);
+}
+
+static void open_clients(struct client *c, int n)
+{
+    for (int i = 0; i < n; i++)
+        client_open(&c[i]);
+}
+
+static void close_clients(struct client *c, int n)
+{
+    for (int i = 0; i < n; i++)
+        client_close(&c[i]);
+}
+
+/* ---- duplicates ---- */
+
+/* Nobody has his answer before the first one's event is durable. */
+static void duplicates_wait(void **state)
+{
+    struct client c[4];
+
+    (void)state;
+    open_clients(c, 4);
+    pthread_mutex_lock(&gate);
+    post(&c[0], "/v1/track", EVENT("m"));
+    post(&c[1], "/v1/track", EVENT("m"));
+    post(&c[2], "/v1/batch", "{\"writeKey\":\"k\",\"batch\":["
+         "{\"type\":\"track\",\"userId\":\"u\",\"event\":\"E\","
+         "\"messageId\":\"m\"},{\"type\":\"track\",\"userId\":\"u\","
+         "\"event\":\"E\",\"messageId\":\"m\"}]}");
+    post(&c[3], "/v1/track", EVENT_OF("a", "m")); /* another source's */
+    assert_int_equal(web()->duplicates, 3);
+    assert_int_equal(web()->received, 1);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(c[i].in.len, 0);
+    assert_int_equal(durable(), 0);
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < 4; i++)
+        expect(&c[i], 200, OK);
+    assert_int_equal(durable(), 2);
+    post(&c[0], "/v1/track", EVENT("m"));
+    expect(&c[0], 200, OK);
+    assert_int_equal(durable(), 2);
+    assert_int_equal(web()->duplicates, 4);
+    close_clients(c, 4);
+}
+
+/* The commit fails: all of them hear so, and the id is free again. */
+static void duplicates_refused(void **state)
+{
+    struct client c[3];
+
+    (void)state;
+    open_clients(c, 3);
+    for (int round = 0; round < 3; round++) {
+        const char *text = round == 0   ? EVENT("x")
+                           : round == 1 ? EVENT("y")
+                                        : EVENT("z");
+
+        pthread_mutex_lock(&gate);
+        fail_syncs = 1;
+        for (int i = 0; i < 3; i++)
+            post(&c[i], "/v1/track", text);
+        pthread_mutex_unlock(&gate);
+        for (int i = 0; i < 3; i++)
+            expect_refusal(&c[i], 503, "journal_failed");
+        assert_int_equal(durable(), (uint64_t)round);
+        run_until(!atomic_load(&head.poisoned));
+        for (int i = 0; i < 3; i++) {
+            post(&c[i], "/v1/track", text);
+            expect(&c[i], 200, OK);
+        }
+        assert_int_equal(durable(), (uint64_t)round + 1);
+    }
+    close_clients(c, 3);
+}
+
+/* A duplicate hangs on its own event's commit and on no later one's. */
+static void waits_for_its_own(void **state)
+{
+    struct client c[4];
+
+    (void)state;
+    open_clients(c, 4);
+    post(&c[0], "/v1/track", EVENT("first"));
+    expect(&c[0], 200, OK);
+    pthread_mutex_lock(&gate);
+    syncing = false;
+    post(&c[0], "/v1/track", EVENT("m")); /* the first commit */
+    run_until(atomic_load(&syncing));
+    post(&c[1], "/v1/track", EVENT("n")); /* the second */
+    post(&c[2], "/v1/track", EVENT("m"));
+    post(&c[3], "/v1/track", EVENT("n"));
+    fail_second = true;
+    pthread_mutex_unlock(&gate);
+    expect(&c[0], 200, OK);
+    expect_refusal(&c[1], 503, "journal_failed");
+    expect(&c[2], 200, OK);
+    expect_refusal(&c[3], 503, "journal_failed");
+    assert_int_equal(durable(), 2);
+    close_clients(c, 4);
+}
+
+/* What is known is answered whatever the disk does. */
+static void known_on_a_bad_disk(void **state)
+{
+    struct client c;
+
+    (void)state;
+    client_open(&c);
+    post(&c, "/v1/track", EVENT("m"));
+    expect(&c, 200, OK);
+    fail_syncs = -1;
+    post(&c, "/v1/track", EVENT("n"));
+    expect_refusal(&c, 503, "journal_failed");
+    post(&c, "/v1/track", EVENT("m"));
+    expect(&c, 200, OK);
+    post(&c, "/v1/track", EVENT("n"));
+    expect_refusal(&c, 503, "journal_failed");
+    fail_syncs = 0;
+    run_until(!atomic_load(&head.poisoned));
+    post(&c, "/v1/track", EVENT("n"));
+    expect(&c, 200, OK);
+    assert_int_equal(durable(), 2);
+    client_close(&c);
+}
+
+/* A batch with old, new and bad ones. */
+static void mixed_batch(void **state)
+{
+    static const char batch[] =
+        "{\"writeKey\":\"k\",\"batch\":["
+        "{\"type\":\"track\",\"userId\":\"u\",\"event\":\"E\","
+        "\"messageId\":\"old\"},"
+        "{\"type\":\"track\",\"userId\":\"u\",\"messageId\":\"bad\"},"
+        "{\"type\":\"track\",\"userId\":\"u\",\"event\":\"E\","
+        "\"messageId\":\"new\"}]}";
+    static const char answer[] =
+        "{\"success\":true,\"rejected\":[{\"index\":1,"
+        "\"code\":\"event_not_defined\"}]}";
+    struct client c;
+
+    (void)state;
+    client_open(&c);
+    post(&c, "/v1/track", EVENT("old"));
+    expect(&c, 200, OK);
+    for (int i = 0; i < 2; i++) {
+        post(&c, "/v1/batch", batch);
+        expect(&c, 200, answer);
+        assert_int_equal(durable(), 2);
+    }
+    assert_int_equal(web()->duplicates, 3);
+    client_close(&c);
+}
+
+/* A new journal of the same directory, as after a restart. */
+static void after_a_restart(void **state)
+{
+    struct client c;
+
+    (void)state;
+    client_open(&c);
+    post(&c, "/v1/track", EVENT("m"));
+    expect(&c, 200, OK);
+    journal_close(api.journal);
+    dedupe_free(api.dedupe);
+    api.dedupe = dedupe_new();
+    memset(&head, 0, sizeof head);
+    open_journal();
+    post(&c, "/v1/track", EVENT("m"));
+    expect(&c, 200, OK);
+    assert_int_equal(durable(), 1);
+    client_close(&c);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, house_new, house_free)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(duplicates_wait), TEST(duplicates_refused),
+        TEST(waits_for_its_own),
+        TEST(known_on_a_bad_disk), TEST(mixed_batch), TEST(after_a_restart),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

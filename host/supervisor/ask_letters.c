@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ask_letters.c - questions about dead letters: of destinations, and of events
+ * that ingest refused. {"verb", "name", "id"?, "params", "body"} */
+#include "supervisor/letters.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/text.h"
+
+#include <string.h>
+
+#define PAGE       100        /* letters, unless asked otherwise */
+#define PAGE_BYTES (8u << 20) /* of an answer, about */
+#define WANT_TEXTS (64u << 10)
+
+static void bad(struct json_out *w, const struct err *e)
+{
+    status_refuse(w, 400, "bad_request", e->text);
+}
+
+static void begin_body(struct json_out *w, int status)
+{
+    json_kint(w, "status", status);
+    json_key(w, MF_STR("body"));
+    json_begin_object(w);
+}
+
+/* ---- a page of letters ---- */
+
+struct page {
+    struct supervisor *s;
+    struct json_out *w;
+    const struct letter_want *want;
+    size_t began; /* bytes of the answer before the letters */
+    int64_t before, limit;
+    bool brief;
+};
+
+static bool page_option(void *arg, mf_str key, mf_str value)
+{
+    struct page *p = arg;
+
+    if (mf_eq(key, MF_STR("before")))
+        return parse_i64(value, &p->before) && p->before >= 0;
+    if (mf_eq(key, MF_STR("limit")))
+        return parse_i64(value, &p->limit) && p->limit > 0;
+    if (mf_eq(key, MF_STR("brief"))) {
+        p->brief = !mf_eq(value, MF_STR("false"));
+        return true;
+    }
+    return false;
+}
+
+static void write_letter(struct json_out *w, struct supervisor *s,
+                         const struct dead_letter *d, bool brief)
+{
+    const struct sup_lane *l = lane_find(s, d->m.key.lane);
+
+    json_begin_object(w);
+    json_kint(w, "id", d->id);
+    json_kint(w, "seq", (int64_t)d->m.key.seq);
+    json_kstr(w, "source", mf_cstr(l ? l->source_name : ""));
+    json_kstr(w, "message_id", d->message_id);
+    json_kstr(w, "event_name", d->name);
+    json_kstr(w, "action", d->action);
+    json_kstr(w, "reason",
+              mf_cstr(dead_reason_text(d->m.reason)));
+    json_kint(w, "result", d->m.status);
+    json_kstr(w, "error", d->error);
+    json_kint(w, "attempts", d->m.attempts);
+    json_kint(w, "first_ms", d->m.first_ms);
+    json_kint(w, "when_ms", d->m.when_ms);
+    json_kstr(w, "plugin_version", d->version);
+    json_kstr(w, "plugin_hash", d->hash);
+    if (l && l->replay)
+        json_kint(w, "replay", l->replay);
+    if (!brief) {
+        if (json_check(d->event, JSON_DEPTH_MAX, NULL) == 0)
+            json_kval(w, "event", json_root(d->event));
+        json_kstr(w, "request", d->request);
+        json_kstr(w, "response", d->response);
+    }
+    json_end_object(w);
+}
+
+static bool add_letter(void *arg, const struct dead_letter *d)
+{
+    struct page *p = arg;
+
+    if (letter_wanted(p->want, d))
+        write_letter(p->w, p->s, d, p->brief);
+    return p->w->b->len - p->began < PAGE_BYTES;
+}
+
+/* What is dead without a letter. */
+static void write_range(void *arg, const struct dead_range *r)
+{
+    struct json_out *w = arg;
+
+    json_begin_object(w);
+    json_kint(w, "lane", r->lane);
+    json_kint(w, "from", (int64_t)r->from);
+    json_kint(w, "to", (int64_t)r->to);
+    json_kint(w, "count", (int64_t)r->count);
+    json_kstr(w, "reason", mf_cstr(range_reason_text(r->reason)));
+    json_kint(w, "when_ms", r->when_ms);
+    json_end_object(w);
+}
+
+static void write_ranges(struct supervisor *s, struct json_out *w,
+                         const char *destination)
+{
+    struct err e;
+
+    json_key(w, MF_STR("ranges"));
+    json_begin_array(w);
+    if (state_ranges(s->state, destination, PAGE, write_range, w, &e) != 0)
+        supervisor_log_state_error(s, &e);
+    json_end_array(w);
+}
+
+static void write_dropped(struct supervisor *s, struct json_out *w,
+                          const char *destination)
+{
+    static const char *const names[DROP_KINDS] = { "limit", "by_hand" };
+
+    json_key(w, MF_STR("dropped"));
+    json_begin_object(w);
+    for (int i = 0; i < DROP_KINDS; i++) {
+        struct dropped_range r = state_letter_dropped(s->state, destination,
+                                                      (enum letter_drop)i);
+
+        json_key(w, mf_cstr(names[i]));
+        json_begin_object(w);
+        json_kint(w, "count", r.count);
+        json_kint(w, "first_ms", r.first_ms);
+        json_kint(w, "last_ms", r.last_ms);
+        json_end_object(w);
+    }
+    json_end_object(w);
+}
+
+static void write_page(struct page *p, const char *destination)
+{
+    struct letter_query q = {
+        .destination = destination,
+        .filter = p->want->f,
+        .after = p->before,
+        .newest_first = true,
+        .texts = !p->brief,
+        .limit = (unsigned)(p->limit < LETTERS_PAGE ? p->limit
+                                                    : LETTERS_PAGE),
+        .scan = LETTERS_SCAN,
+    };
+    int64_t next = 0, count, bytes;
+    struct err e;
+
+    begin_body(p->w, 200);
+    p->began = p->w->b->len;
+    json_key(p->w, MF_STR("dead"));
+    json_begin_array(p->w);
+    if (state_letters(p->s->state, &q, add_letter, p, &next, &e) != 0)
+        supervisor_log_state_error(p->s, &e);
+    json_end_array(p->w);
+    if (next)
+        json_kint(p->w, "next", next);
+    else
+        json_kval(p->w, "next", JSON_NULL);
+    state_letter_sums(p->s->state, destination, &count, &bytes);
+    json_kint(p->w, "letters", count);
+    json_kint(p->w, "bytes", bytes);
+    write_dropped(p->s, p->w, destination);
+    write_ranges(p->s, p->w, destination);
+    json_end_object(p->w);
+}
+
+static void answer_page(struct supervisor *s, struct json_out *w, mf_str name,
+                        mf_val q)
+{
+    struct letter_want want = { .ids = NULL };
+    struct page p = { .s = s, .w = w, .want = &want, .limit = PAGE };
+    struct arena a;
+    struct err e;
+
+    arena_init(&a, 4096);
+    arena_init(&want.texts, WANT_TEXTS);
+    if (letter_want_read(s, json_get(q, MF_STR("params")), &want, page_option,
+                         &p, &e) != 0)
+        bad(w, &e);
+    else
+        write_page(&p, arena_copy(&a, name).ptr);
+    letter_want_deinit(&want);
+    arena_deinit(&a);
+}
+
+/* ---- jobs ---- */
+
+static void write_job(struct json_out *w, const struct sup_letter_job *k)
+{
+    char text[TIME_TEXT];
+
+    json_kint(w, "id", k->j.id);
+    json_kstr(w, "verb", k->j.verb == LETTER_DROP ? MF_STR("drop")
+                                                  : MF_STR("replay"));
+    json_kbool(w, "done", k->j.ended_ms != 0);
+    json_kint(w, "count", k->j.count);
+    json_kint(w, "skipped", k->j.skipped);
+    time_iso(k->j.begun_ms, text);
+    json_kstr(w, "begun", mf_cstr(text));
+    if (k->j.ended_ms) {
+        time_iso(k->j.ended_ms, text);
+        json_kstr(w, "ended", mf_cstr(text));
+    }
+}
+
+static bool no_filter(const struct letter_want *w)
+{
+    return !w->any && !w->all;
+}
+
+static void answer_begin(struct supervisor *s, struct json_out *w, mf_str name,
+                         enum letter_verb verb, mf_val q)
+{
+    struct letter_want want = { .ids = NULL };
+    struct sup_letter_job *k = NULL;
+    struct err e;
+
+    arena_init(&want.texts, WANT_TEXTS);
+    if (letter_want_read(s, json_get(q, MF_STR("params")), &want, NULL, NULL,
+                         &e) != 0 ||
+        letter_want_read(s, json_get(q, MF_STR("body")), &want, NULL, NULL,
+                         &e) != 0) {
+        bad(w, &e);
+    } else if (no_filter(&want)) {
+        status_refuse(w, 400, "no_filter",
+                      "say which letters, or all=true for all of them");
+    } else if (!(k = letters_begin(s, name, verb, &want, &e)) ||
+               supervisor_commit(s, &e) != 0) {
+        status_refuse(w, 503, "state_failed", e.text);
+    } else {
+        begin_body(w, 200);
+        write_job(w, k);
+        json_end_object(w);
+    }
+    if (!k)
+        letter_want_deinit(&want);
+}
+
+static void answer_jobs(struct supervisor *s, struct json_out *w, mf_str name,
+                        mf_val q)
+{
+    int64_t id = 0;
+
+    if (json_integer(json_get(q, MF_STR("id")), &id)) {
+        struct sup_letter_job *k = letters_job(s, id);
+
+        if (!k || !mf_eq(mf_cstr(k->destination), name)) {
+            status_refuse(w, 404, "unknown_job",
+                          "no such job on dead letters is remembered");
+            return;
+        }
+        begin_body(w, 200);
+        write_job(w, k);
+        json_end_object(w);
+        return;
+    }
+    begin_body(w, 200);
+    json_key(w, MF_STR("jobs"));
+    json_begin_array(w);
+    for (struct sup_letter_job *k = s->letter_jobs; k; k = k->next)
+        if (mf_eq(mf_cstr(k->destination), name)) {
+            json_begin_object(w);
+            write_job(w, k);
+            json_end_object(w);
+        }
+    json_end_array(w);
+    json_end_object(w);
+}
+
+/* ---- what ingest refused ---- */
+
+static bool add_ingest_letter(void *arg, const struct ingest_letter *l)
+{
+    struct page *p = arg;
+    struct json_out *w = p->w;
+
+    json_begin_object(w);
+    json_kint(w, "id", l->id);
+    json_kint(w, "when_ms", l->when_ms);
+    json_kstr(w, "code", l->code);
+    if (json_check(l->event, JSON_DEPTH_MAX, NULL) == 0)
+        json_kval(w, "event", json_root(l->event));
+    else
+        json_kstr(w, "text", l->event);
+    json_end_object(w);
+    return w->b->len - p->began < PAGE_BYTES;
+}
+
+static bool source_option(void *arg, mf_str key, mf_str value)
+{
+    return mf_eq(key, MF_STR("ids")) || page_option(arg, key, value);
+}
+
+static void source_page(struct page *p, uint32_t source, int64_t id)
+{
+    int64_t next = 0;
+    struct err e;
+
+    begin_body(p->w, 200);
+    p->began = p->w->b->len;
+    json_key(p->w, MF_STR("dead"));
+    json_begin_array(p->w);
+    if (state_ingest_letters(p->s->state, source, id, p->before,
+                             (unsigned)(p->limit < LETTERS_PAGE
+                                            ? p->limit
+                                            : LETTERS_PAGE),
+                             add_ingest_letter, p, &next, &e) != 0)
+        supervisor_log_state_error(p->s, &e);
+    json_end_array(p->w);
+    if (next)
+        json_kint(p->w, "next", next);
+    else
+        json_kval(p->w, "next", JSON_NULL);
+    json_end_object(p->w);
+}
+
+static void source_drop(struct supervisor *s, struct json_out *w,
+                        uint32_t source, const struct letter_want *want)
+{
+    int64_t one = want->f.id;
+    const int64_t *ids = want->ids ? want->ids : &one;
+    size_t n = want->ids ? want->id_count : 1;
+    struct err e;
+    int rc = 0;
+
+    if (!want->ids && !one) {
+        status_refuse(w, 400, "no_filter", "say which letters by id or ids");
+        return;
+    }
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = state_ingest_letter_drop(s->state, source, ids[i], &e);
+    if (rc != 0 || supervisor_commit(s, &e) != 0) {
+        status_refuse(w, 503, "state_failed", e.text);
+        return;
+    }
+    begin_body(w, 200);
+    json_kint(w, "count", (int64_t)n);
+    json_end_object(w);
+}
+
+/* What ingest refused is known by its number alone. */
+static bool by_number_alone(const struct letter_want *w)
+{
+    const struct letter_filter *f = &w->f;
+
+    return !f->reasons && !f->by_status && !f->source && !f->since_ms &&
+           !f->until_ms && !f->action.len && !f->message_id.len &&
+           !f->name.len;
+}
+
+static void answer_source(struct supervisor *s, struct json_out *w,
+                          mf_str name, mf_val q, bool drop)
+{
+    struct letter_want want = { .ids = NULL };
+    struct page p = { .s = s, .w = w, .want = &want, .limit = PAGE };
+    const struct conf_source *src = config_source(s->config, name);
+    uint32_t id;
+    struct err e;
+
+    if (!src) {
+        status_refuse(w, 404, "unknown_source",
+                      "there is no source of that name");
+        return;
+    }
+    arena_init(&want.texts, WANT_TEXTS);
+    id = state_source(s->state, src->name, &e);
+    if (letter_want_read(s, json_get(q, MF_STR("params")), &want,
+                         source_option, &p, &e) != 0 ||
+        letter_want_read(s, json_get(q, MF_STR("body")), &want, source_option,
+                         &p, &e) != 0)
+        bad(w, &e);
+    else if (!by_number_alone(&want))
+        status_refuse(w, 400, "bad_request",
+                      "events that were refused are found by id and ids "
+                      "alone");
+    else if (drop)
+        source_drop(s, w, id, &want);
+    else
+        source_page(&p, id, want.f.id);
+    letter_want_deinit(&want);
+}
+
+/* ---- all of it ---- */
+
+bool ask_letters(struct supervisor *s, mf_str verb, mf_val q,
+                 struct json_out *w, struct arena *a)
+{
+    mf_str name = json_text(json_get(q, MF_STR("name")), a);
+
+    if (mf_eq(verb, MF_STR("source_dead")) ||
+        mf_eq(verb, MF_STR("source_dead_drop"))) {
+        answer_source(s, w, name, q,
+                      mf_eq(verb, MF_STR("source_dead_drop")));
+        return true;
+    }
+    if (!str_starts(verb, MF_STR("dead")))
+        return false;
+    if (!letters_known(s, name))
+        status_refuse(w, 404, "unknown_destination",
+                      "there is no destination of that name");
+    else if (mf_eq(verb, MF_STR("dead")))
+        answer_page(s, w, name, q);
+    else if (mf_eq(verb, MF_STR("dead_replay")))
+        answer_begin(s, w, name, LETTER_REPLAY, q);
+    else if (mf_eq(verb, MF_STR("dead_drop")))
+        answer_begin(s, w, name, LETTER_DROP, q);
+    else
+        answer_jobs(s, w, name, q);
+    return true;
+}

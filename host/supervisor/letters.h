@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * letters.h - which dead letters an operator means, and the jobs on them.
+ *
+ * Sending letters again or dropping them is a job: it works through the
+ * letters that matched when it was asked for, a slice in each turn, and goes
+ * on after a restart where it stood. A letter is taken up again by the worker
+ * that holds its lane; one whose lane no worker holds waits until one does. */
+#ifndef SUPERVISOR_LETTERS_H
+#define SUPERVISOR_LETTERS_H
+
+#include "state/letters.h"
+#include "supervisor/supervisor.h"
+
+#define LETTER_IDS_MAX   1000  /* named in one request */
+#define LETTER_JOBS_KEPT 50    /* that have ended */
+#define LETTER_JOBS_MAX  100   /* under way */
+#define REVIVE_AT_ONCE   200   /* letters of a job with the workers */
+#define REVIVE_ROOM      (LANE_RETRIES_MAX / 2) /* of a lane's retries */
+#define DROP_AT_ONCE     500   /* letters in a turn */
+#define LETTERS_TURN_MS  20    /* between turns */
+#define LETTERS_WAIT_MS  250   /* for room, or for a worker */
+
+/* What was asked for. */
+struct letter_want {
+    struct letter_filter f; /* texts owned by `texts` */
+    int64_t *ids;           /* owned, sorted; NULL: any */
+    size_t id_count;
+    bool all, any; /* all was said; anything was said */
+    struct arena texts;
+};
+
+struct sup_letter_job {
+    struct sup_letter_job *next;
+    struct letter_job j;
+    struct letter_want want;
+    char *destination; /* owned; j.destination is it */
+    int64_t ahead;     /* where j.cursor goes when `out` letters are told */
+    unsigned out;      /* letters with workers, not told of yet */
+    unsigned skipping; /* of this stretch: their lane is detached */
+    bool whole;        /* ahead is the end */
+    bool again;        /* a worker ended meanwhile */
+};
+
+/* Members of an object: reason status action since until messageId event
+ * source ids all. Strings or numbers. Others are left to `other`, which says
+ * whether it knows them; NULL: none. -1: *e says what is wrong. */
+int letter_want_read(struct supervisor *s, mf_val o, struct letter_want *w,
+                     bool (*other)(void *arg, mf_str key, mf_str value),
+                     void *arg, struct err *e);
+void letter_want_deinit(struct letter_want *w);
+bool letter_wanted(const struct letter_want *w, const struct dead_letter *d);
+
+/* Lanes of it, or the configuration, know the name. */
+bool letters_known(const struct supervisor *s, mf_str destination);
+/* Takes *w over. NULL: too many jobs, or state.db says no. */
+struct sup_letter_job *letters_begin(struct supervisor *s, mf_str destination,
+                                     enum letter_verb verb,
+                                     struct letter_want *w, struct err *e);
+struct sup_letter_job *letters_job(struct supervisor *s, int64_t id);
+
+#endif

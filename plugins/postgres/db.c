@@ -149,6 +149,13 @@ static int next(struct db *db, PGresult **r)
 
 /* ---- the connection ---- */
 
+/* What is there already is no news. */
+static void no_notice(void *arg, const PGresult *r)
+{
+    (void)arg;
+    (void)r;
+}
+
 int db_connect(struct db *db, const char *const *keywords,
                const char *const *values)
 {
@@ -167,6 +174,7 @@ int db_connect(struct db *db, const char *const *keywords,
         at = PQconnectPoll(db->conn);
     }
     PQsetnonblocking(db->conn, 1);
+    PQsetNoticeReceiver(db->conn, no_notice, NULL);
     return 0;
 }
 

@@ -43,13 +43,16 @@ static const char *text_of(mf_call *c, const char *key)
 
 static void options(struct warehouse *w, mf_call *c)
 {
+    const char *mode = text_of(c, "sslMode");
+
     option(w, "host", text_of(c, "hostname"));
     option(w, "port", text_of(c, "port"));
     option(w, "dbname", text_of(c, "database"));
     option(w, "user", text_of(c, "username"));
     option(w, "password", text_of(c, "password"));
-    option(w, "sslmode", text_of(c, "sslMode"));
-    option(w, "sslrootcert", text_of(c, "sslRootCert"));
+    option(w, "sslmode", mode);
+    if (strncmp(mode, "verify", 6) == 0) /* libpq: with a file, always */
+        option(w, "sslrootcert", text_of(c, "sslRootCert"));
     option(w, "gssencmode", "disable");
     option(w, "client_encoding", "UTF8");
     option(w, "application_name", "manifold");

@@ -160,7 +160,13 @@ static int copy(struct warehouse *w, const struct table *table,
                         "TIMEFORMAT 'auto' COMPUPDATE OFF STATUPDATE OFF",
                columns, b->name, (int)key.len, key.ptr, b->access.data,
                b->region);
-    return db_exec(&w->db, w->sql.data);
+    if (db_exec(&w->db, w->sql.data) == 0)
+        return 0;
+    /* A row that cannot be loaded is told as a fault within the server; it is
+     * one of the data (22000). */
+    if (!w->db.lost && strstr(w->db.error, "load_error"))
+        snprintf(w->db.state, sizeof w->db.state, "22000");
+    return -1;
 }
 
 static int fill(struct warehouse *w, mf_call *c, const struct table *table,

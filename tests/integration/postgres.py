@@ -94,6 +94,12 @@ def shapes(host, pg):
     check('anonymous_id' not in columns(pg, 'users'), 'users of calls')
 
 
+def encrypted(pg, tls):
+    got = pg.value("SELECT count(*) FROM pg_stat_activity JOIN pg_stat_ssl "
+                   "USING (pid) WHERE application_name = 'manifold' AND ssl")
+    check(got == ('1' if tls else '0'), '%s connections use TLS' % got)
+
+
 def growth(host, pg):
     batch(host, track('Lesson Booked', 'g-1', boat='B 13', wind=4.5),
           {'type': 'identify', 'messageId': 'g-2', 'userId': 'u-1',
@@ -205,15 +211,18 @@ def killed(host, pg, box):
 def test(box):
     pg = pgserver.Server(box, ['fsync=off', 'shared_buffers=32MB'])
     try:
+        tls = pg.certify()
         pg.start()
         box.install('postgres')
         one = {'plugin': 'postgres', 'batch_wait': '50ms',
                'settings': pg.connection(schema='web')}
-        two = dict(one, settings=pg.connection())
+        two = dict(one, settings=pg.connection(
+            sslMode='require' if tls else 'disable'))
         box.write_config(box.config({'one': one, 'two': two}))
         host = box.host()
         host.start()
         shapes(host, pg)
+        encrypted(pg, tls)
         growth(host, pg)
         conflicts(host, pg)
         refusals(host, pg)

@@ -167,6 +167,9 @@ class Proxy:
                 self.put(server, b'd', data)
                 self.put(server, b'c', b'')
                 continue
+            if kind == b'E' and data is not None:
+                body = (b"SERROR\0CXX000\0MLoad into table failed.  Check "
+                        b"'stl_load_errors' system table for details.\0\0")
             self.put(client, kind, body)
             if kind == b'Z':
                 return
@@ -224,6 +227,18 @@ def shapes(host, pg):
           [['many']], 'kept aside')
 
 
+def refusal(host, pg):
+    """A row that COPY does not take is dead alone."""
+    pg.psql('ALTER TABLE shop.lesson_booked ADD address inet')
+    batch(host, *[track('Lesson Booked', 'r-%d' % i, hours=i,
+                        address='here' if i == 3 else '192.0.2.%d' % i)
+                  for i in range(8)])
+    settled(host, 4 + 7, dead=1)
+    letters = host.get('/v1/destinations/one/dead')['dead']
+    check([(d['message_id'], d['result']) for d in letters] == [('r-3', 400)],
+          'the dead letters are %s' % letters)
+
+
 def test(box):
     pg = pgserver.Server(box, ['fsync=off', 'shared_buffers=32MB'])
     bucket = Bucket(box.net)
@@ -243,10 +258,11 @@ def test(box):
         host = box.host()
         host.start()
         shapes(host, pg)
+        refusal(host, pg)
         bucket.refuse = 2
         load = Load(box.net, host, 4000, connections=2, batch=50, limit=2000)
         load.end()
-        settled(host, 4 + 2000)
+        settled(host, 11 + 2000, dead=1)
         check(bucket.refuse == 0, 'the bucket was not asked')
         for table in ('tracks', 'tested'):
             got = pg.psql("SELECT count(*), count(DISTINCT id) FROM shop.%s "
@@ -258,7 +274,7 @@ def test(box):
         check(not bucket.objects and bucket.seen['DELETE'] == proxy.copies,
               'left in the bucket: %s' % list(bucket.objects))
         say('%d objects signed, copied and deleted; %d events of two loaders '
-            'are there once, without a key' % (proxy.copies, 2004))
+            'are there once, without a key' % (proxy.copies, 2011))
         code, _ = host.stop()
         check(code == 0, 'the host ended with %d' % code)
         box.audit()

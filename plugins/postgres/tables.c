@@ -138,7 +138,7 @@ void tables_free(struct tables *t)
     free(t->list);
     index_free(&t->by_key);
     pool_clear(&t->pool);
-    *t = (struct tables){ .batch = t->batch };
+    *t = (struct tables){ .batch = t->batch, .rows = t->rows };
 }
 
 bool tables_too_many(const struct tables *t)
@@ -228,14 +228,14 @@ struct table **tables_sorted(struct tables *t, uint32_t *n)
     return list;
 }
 
-struct column *table_column(struct table *table, const char *name)
+static uint32_t place_of(struct table *table, const char *name)
 {
     bool fresh;
     uint32_t *at = index_at(&table->by_name, mf_cstr(name), &fresh);
     struct column *column;
 
     if (!fresh)
-        return table->columns[*at];
+        return *at;
     *at = table->column_count;
     if (table->column_count == table->column_cap) {
         table->column_cap = table->column_cap ? 2 * table->column_cap : 32;
@@ -245,7 +245,13 @@ struct column *table_column(struct table *table, const char *name)
     column = need(calloc(1, sizeof *column));
     snprintf(column->name, sizeof column->name, "%s", name);
     slot_of(&table->by_name, mf_cstr(name))->key.ptr = column->name;
-    return table->columns[table->column_count++] = column;
+    table->columns[table->column_count] = column;
+    return table->column_count++;
+}
+
+struct column *table_column(struct table *table, const char *name)
+{
+    return table->columns[place_of(table, name)];
 }
 
 /* ---- rows ---- */
@@ -268,6 +274,7 @@ struct row *table_row(struct tables *t, struct table *table, uint32_t event,
     table->events[table->event_count++] = event;
     row = &table->rows[table->row_count++];
     row->count = 0;
+    row->number = ++t->rows;
     row->cells = pool_alloc(&t->pool, cells * sizeof *row->cells);
     return row;
 }
@@ -288,14 +295,6 @@ static void settle_type(struct tables *t, struct column *column,
         column->type = TYPE_FLOAT;
 }
 
-static uint32_t place_of(struct table *table, const char *name)
-{
-    bool fresh;
-
-    table_column(table, name);
-    return *index_at(&table->by_name, mf_cstr(name), &fresh);
-}
-
 void row_add(struct tables *t, struct table *table, struct row *row,
              const char *name, const struct value *v)
 {
@@ -305,13 +304,12 @@ void row_add(struct tables *t, struct table *table, struct row *row,
 
     cell->column = at;
     cell->value = *v;
-    for (uint32_t i = 0; i < row->count; i++) {
-        if (row->cells[i].column != at)
-            continue;
-        if (!mf_eq(row->cells[i].value.text, v->text))
-            rows_discard(t, table, row, cell);
-        return; /* two names that became one: the first counts */
+    if (column->row == row->number) { /* two names that became one */
+        if (!mf_eq(row_value(table, row, name)->text, v->text))
+            rows_discard(t, table, row, cell); /* the first counts */
+        return;
     }
+    column->row = row->number;
     row->count++;
     if (v->text.len) /* an empty one tells nothing about the type */
         settle_type(t, column, v);

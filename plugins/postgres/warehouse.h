@@ -97,6 +97,7 @@ struct column {
     uint32_t limit;  /* of text, 0: none */
     bool known;      /* the database has it */
     bool full;       /* there is no room for it in the table */
+    uint64_t row;    /* number of the last that has it */
     uint32_t batch;  /* the last that had a value for it */
     uint32_t place;  /* load.c: in the list of a COPY */
 };
@@ -108,6 +109,7 @@ struct cell {
 
 struct row {
     struct cell *cells;
+    uint64_t number; /* of all that were ever made */
     uint32_t count;
 };
 
@@ -160,6 +162,7 @@ struct tables {
     uint32_t count, cap;
     struct index by_key;
     struct pool pool; /* of the batch */
+    uint64_t rows;
     uint32_t batch;
 };
 

@@ -187,51 +187,55 @@ void db_close(struct db *db)
 
 /* ---- commands ---- */
 
-/* Reads a command to its end; the last good result, or NULL. */
-static PGresult *finish(struct db *db)
+/* The rest of a command, after a failure that was told. */
+static void drain(struct db *db)
+{
+    PGresult *r;
+
+    while (db->conn && next(db, &r) == 0 && r)
+        PQclear(r);
+}
+
+/* Reads on to the end of the command, or to a COPY that wants its rows. The
+ * last result, or NULL. */
+static PGresult *read_on(struct db *db)
 {
     PGresult *r, *last = NULL;
-    bool refused = false;
 
     for (;;) {
         ExecStatusType status;
 
-        if (next(db, &r) != 0) {
-            PQclear(last);
+        if (next(db, &r) != 0)
+            break;
+        if (!r)
+            return last;
+        PQclear(last);
+        last = r;
+        status = PQresultStatus(r);
+        if (status == PGRES_COPY_IN)
+            return r;
+        if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+            refuse(db, r);
+            drain(db);
             return NULL;
         }
-        if (!r)
-            break;
-        status = PQresultStatus(r);
-        if (refused) {
-            PQclear(r);
-        } else if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
-            PQclear(last);
-            last = r;
-        } else {
-            refuse(db, r);
-            refused = true;
-            if (!db->conn)
-                break;
-        }
+        db->inserts += strncmp(PQcmdStatus(r), "INSERT", 6) == 0;
     }
-    if (refused) {
-        PQclear(last);
-        return NULL;
-    }
-    return last;
+    PQclear(last);
+    return NULL;
 }
 
-static int start(struct db *db, const char *sql)
+int db_start(struct db *db, const char *sql)
 {
+    db->inserts = 0;
     if (!db->conn)
         return lose(db, "there is no connection");
-    return PQsendQuery(db->conn, sql) ? 0 : lose_conn(db);
+    return PQsendQuery(db->conn, sql) ? flush(db) : lose_conn(db);
 }
 
 PGresult *db_query(struct db *db, const char *sql)
 {
-    return start(db, sql) == 0 ? finish(db) : NULL;
+    return db_start(db, sql) == 0 ? read_on(db) : NULL;
 }
 
 int db_exec(struct db *db, const char *sql)
@@ -247,7 +251,18 @@ int db_exec(struct db *db, const char *sql)
     return done ? 0 : lose(db, "the transaction was rolled back");
 }
 
-static int put_all(struct db *db, const char *bytes, size_t len)
+int db_await_copy(struct db *db)
+{
+    PGresult *r = read_on(db);
+    bool wanted = r && PQresultStatus(r) == PGRES_COPY_IN;
+
+    if (!r)
+        return -1;
+    PQclear(r);
+    return wanted ? 0 : lose(db, "the server did not ask for the rows");
+}
+
+int db_put_copy(struct db *db, const char *bytes, size_t len)
 {
     while (len) {
         int n = len < COPY_CHUNK ? (int)len : COPY_CHUNK;
@@ -268,22 +283,10 @@ static int put_all(struct db *db, const char *bytes, size_t len)
     return flush(db);
 }
 
-int db_copy(struct db *db, const char *sql, const char *bytes, size_t len)
+int db_finish(struct db *db)
 {
-    PGresult *r;
+    PGresult *r = read_on(db);
 
-    if (start(db, sql) != 0 || next(db, &r) != 0)
-        return -1;
-    if (PQresultStatus(r) != PGRES_COPY_IN) {
-        refuse(db, r);
-        while (db->conn && next(db, &r) == 0 && r)
-            PQclear(r);
-        return -1;
-    }
-    PQclear(r);
-    if (put_all(db, bytes, len) != 0)
-        return -1;
-    r = finish(db);
     if (!r)
         return -1;
     PQclear(r);

@@ -47,10 +47,11 @@ void out_stage(struct out *o, const struct table *table)
 }
 
 /* The columns that the batch has values for, and the place of each. */
-static uint32_t place_columns(struct table *table, struct column **list)
+static void find_used(struct warehouse *w, struct table *table)
 {
-    uint32_t n = 0;
-
+    table->used = pool_alloc(&w->tables.pool, (table->column_count + 1) *
+                                                  sizeof *table->used);
+    table->used_count = 0;
     for (uint32_t i = 0; i < table->column_count; i++)
         table->columns[i]->place = UINT32_MAX;
     for (uint32_t i = 0; i < table->row_count; i++) {
@@ -61,49 +62,56 @@ static uint32_t place_columns(struct table *table, struct column **list)
 
             if (!column->known || column->place != UINT32_MAX)
                 continue;
-            column->place = n;
-            list[n++] = column;
+            column->place = table->used_count;
+            table->used[table->used_count++] = column;
         }
     }
-    return n;
 }
 
-static void put_names(struct out *o, struct column *const *list, uint32_t n)
+static void put_names(struct out *o, const struct table *table)
 {
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < table->used_count; i++) {
         if (i)
             out_text(o, ", ");
-        out_name(o, list[i]->name);
+        out_name(o, table->used[i]->name);
     }
 }
 
-static void put_rows(struct warehouse *w, const struct table *table,
-                     uint32_t n, struct column *const *list)
+static void put_fields(struct warehouse *w, const struct table *table,
+                       const struct value *const *at)
 {
-    const struct value **at = pool_alloc(&w->tables.pool, n * sizeof *at);
     struct out *to = &w->data;
 
-    to->len = 0;
+    for (uint32_t k = 0; k < table->used_count; k++) {
+        const struct column *column = table->used[k];
+
+        if (k)
+            out_text(to, "\t");
+        if (!at[k] || value_fit(column->type, at[k]) == FIT_NOT)
+            out_text(to, "\\N");
+        else
+            value_write(w->dialect, column->type, column->limit, at[k], to);
+    }
+    out_text(to, "\n");
+}
+
+static void make_data(struct warehouse *w, const struct table *table)
+{
+    size_t size = (table->used_count + 1) * sizeof(const struct value *);
+    const struct value **at = pool_alloc(&w->tables.pool, size);
+
+    w->data.len = 0;
     for (uint32_t i = 0; i < table->row_count; i++) {
         const struct row *row = &table->rows[i];
 
-        memset(at, 0, n * sizeof *at);
+        memset(at, 0, size);
         for (uint32_t k = 0; k < row->count; k++) {
             uint32_t place = table->columns[row->cells[k].column]->place;
 
             if (place != UINT32_MAX)
                 at[place] = &row->cells[k].value;
         }
-        for (uint32_t k = 0; k < n; k++) {
-            if (k)
-                out_text(to, "\t");
-            if (!at[k] || value_fit(list[k]->type, at[k]) == FIT_NOT)
-                out_text(to, "\\N");
-            else
-                value_write(w->dialect, list[k]->type, list[k]->limit, at[k],
-                            to);
-        }
-        out_text(to, "\n");
+        put_fields(w, table, at);
     }
 }
 
@@ -137,197 +145,215 @@ static void put_same_id(struct out *o, const struct table *table)
 }
 
 /* The later of two states counts, the earlier fills what it has not. */
-static int update(struct warehouse *w, const struct table *table,
-                  struct column *const *list, uint32_t n)
+static void put_newest(struct out *o, const struct table *table,
+                       const char *column)
+{
+    out_name(o, column);
+    out_text(o, " = CASE WHEN ");
+    put_place(o, table, true, "received_at");
+    out_text(o, " < ");
+    put_place(o, table, false, "received_at");
+    out_text(o, " THEN ");
+    put_either(o, table, false, column);
+    out_text(o, " ELSE ");
+    put_either(o, table, true, column);
+    out_text(o, " END");
+}
+
+static void put_update(struct out *o, const struct table *table)
 {
     const char *before = " SET ";
 
-    w->sql.len = 0;
-    out_text(&w->sql, "UPDATE ");
-    out_table(&w->sql, table);
-    for (uint32_t i = 0; i < n; i++) {
-        if (strcmp(list[i]->name, "id") == 0)
+    out_text(o, "UPDATE ");
+    out_table(o, table);
+    for (uint32_t i = 0; i < table->used_count; i++) {
+        if (strcmp(table->used[i]->name, "id") == 0)
             continue;
-        out_text(&w->sql, before);
-        out_name(&w->sql, list[i]->name);
-        out_text(&w->sql, " = CASE WHEN ");
-        put_place(&w->sql, table, true, "received_at");
-        out_text(&w->sql, " < ");
-        put_place(&w->sql, table, false, "received_at");
-        out_text(&w->sql, " THEN ");
-        put_either(&w->sql, table, false, list[i]->name);
-        out_text(&w->sql, " ELSE ");
-        put_either(&w->sql, table, true, list[i]->name);
-        out_text(&w->sql, " END");
+        out_text(o, before);
+        put_newest(o, table, table->used[i]->name);
         before = ", ";
     }
-    out_text(&w->sql, " FROM ");
-    out_stage(&w->sql, table);
-    out_text(&w->sql, " WHERE ");
-    put_same_id(&w->sql, table);
-    return strcmp(before, ", ") == 0 ? db_exec(&w->db, w->sql.data) : 0;
+    out_text(o, " FROM ");
+    out_stage(o, table);
+    out_text(o, " WHERE ");
+    put_same_id(o, table);
+    out_text(o, "; ");
 }
 
-static int insert(struct warehouse *w, const struct table *table,
-                  struct column *const *list, uint32_t n)
+static void put_insert(struct out *o, const struct table *table)
 {
-    w->sql.len = 0;
-    out_text(&w->sql, "INSERT INTO ");
-    out_table(&w->sql, table);
-    out_text(&w->sql, " (");
-    put_names(&w->sql, list, n);
-    out_text(&w->sql, ") SELECT ");
-    put_names(&w->sql, list, n);
-    out_text(&w->sql, " FROM ");
-    out_stage(&w->sql, table);
+    out_text(o, "INSERT INTO ");
+    out_table(o, table);
+    out_text(o, " (");
+    put_names(o, table);
+    out_text(o, ") SELECT ");
+    put_names(o, table);
+    out_text(o, " FROM ");
+    out_stage(o, table);
     if (table->unique && !table->upsert) {
-        out_text(&w->sql, " ON CONFLICT (\"id\") DO NOTHING");
-    } else {
-        out_text(&w->sql, " WHERE NOT EXISTS (SELECT 1 FROM ");
-        out_table(&w->sql, table);
-        out_text(&w->sql, " WHERE ");
-        put_same_id(&w->sql, table);
-        out_text(&w->sql, ")");
+        out_text(o, " ON CONFLICT (\"id\") DO NOTHING");
+        return;
     }
-    return db_exec(&w->db, w->sql.data);
+    out_text(o, " WHERE NOT EXISTS (SELECT 1 FROM ");
+    out_table(o, table);
+    out_text(o, " WHERE ");
+    put_same_id(o, table);
+    out_text(o, ")");
 }
 
-static int lock(struct warehouse *w, const struct table *table)
+/* From the staging table into the table. */
+static void put_merge(struct warehouse *w, struct table *table)
 {
-    w->sql.len = 0;
-    out_text(&w->sql, "LOCK TABLE ");
-    out_table(&w->sql, table);
-    out_text(&w->sql, w->dialect->lock_end);
-    return db_exec(&w->db, w->sql.data);
+    struct out *o = &w->sql;
+
+    if (table->upsert || !table->unique) {
+        out_text(o, "LOCK TABLE ");
+        out_table(o, table);
+        out_format(o, "%s; ", w->dialect->lock_end);
+    }
+    if (table->upsert) /* it always has a received_at */
+        put_update(o, table);
+    put_insert(o, table);
 }
 
-/* ---- staging tables ---- */
-
-static int stage_drop(struct warehouse *w, struct table *table)
+static void put_drop(struct out *o, struct table *table)
 {
-    w->sql.len = 0;
-    out_text(&w->sql, "DROP TABLE ");
-    out_stage(&w->sql, table);
+    out_text(o, "DROP TABLE ");
+    out_stage(o, table);
     table->stage = 0;
-    return db_exec(&w->db, w->sql.data);
 }
 
-static int stage_make(struct warehouse *w, struct table *table)
+static void put_stage(struct warehouse *w, struct table *table)
 {
-    if (table->stage && table->stage_old && stage_drop(w, table) != 0)
-        return -1;
+    if (table->stage && table->stage_old) {
+        put_drop(&w->sql, table);
+        out_text(&w->sql, "; ");
+    }
     table->stage_old = false;
     if (table->stage)
-        return 0;
+        return;
     table->stage = ++w->stages;
-    w->sql.len = 0;
     out_text(&w->sql, "CREATE TEMP TABLE ");
     out_stage(&w->sql, table);
     out_text(&w->sql, " (LIKE ");
     out_table(&w->sql, table);
-    out_text(&w->sql, w->dialect->stage_end);
-    return db_exec(&w->db, w->sql.data);
+    out_format(&w->sql, "%s; ", w->dialect->stage_end);
 }
 
 /* ---- transactions ---- */
 
-typedef int step_fn(struct warehouse *w, mf_call *c, struct table *table,
-                    struct column *const *list, uint32_t n);
+/* A transaction that fails takes the staging tables that it made with it, and
+ * brings back those it dropped: none of their names is used again. 1: without
+ * the table it may go well. */
+static int without(struct warehouse *w, struct table *table)
+{
+    if (db_server_fault(&w->db))
+        return -1;
+    table->failed = true;
+    table->data_fault = db_data_fault(&w->db);
+    snprintf(table->error, sizeof table->error, "%s", w->db.error);
+    for (uint32_t i = 0; i < w->tables.count; i++)
+        w->tables.list[i]->stage = 0;
+    return db_exec(&w->db, "ROLLBACK") == 0 ? 1 : -1;
+}
 
-static int fill(struct warehouse *w, mf_call *c, struct table *table,
-                struct column *const *list, uint32_t n)
+/* Over the connection itself: the statements of all tables are sent as one,
+ * and each COPY among them waits for its rows; a table is one wait. */
+static int stream(struct warehouse *w, struct table **tables, uint32_t n)
+{
+    w->sql.len = 0;
+    out_text(&w->sql, "BEGIN");
+    for (uint32_t i = 0; i < n; i++) {
+        out_text(&w->sql, "; ");
+        put_stage(w, tables[i]);
+        out_text(&w->sql, "COPY ");
+        out_stage(&w->sql, tables[i]);
+        out_text(&w->sql, " (");
+        put_names(&w->sql, tables[i]);
+        out_text(&w->sql, ") FROM STDIN; ");
+        put_merge(w, tables[i]);
+    }
+    if (db_start(&w->db, w->sql.data) != 0)
+        return -1;
+    for (uint32_t i = 0; i < n; i++) {
+        make_data(w, tables[i]); /* while the server is at the one before */
+        if (db_await_copy(&w->db) != 0)
+            return without(w, tables[w->db.inserts]);
+        if (db_put_copy(&w->db, w->data.data, w->data.len) != 0)
+            return -1;
+    }
+    if (db_finish(&w->db) != 0)
+        return without(w, tables[w->db.inserts]);
+    return db_exec(&w->db, "COMMIT");
+}
+
+static int fill(struct warehouse *w, mf_call *c, struct table *table)
 {
     struct out names = { 0 };
     int rc;
 
-    if (stage_make(w, table) != 0)
+    w->sql.len = 0;
+    put_stage(w, table);
+    if (db_exec(&w->db, w->sql.data) != 0)
         return -1;
-    put_rows(w, table, n, list);
-    put_names(&names, list, n);
+    make_data(w, table);
+    put_names(&names, table);
     rc = w->dialect->fill(w, c, table, names.data, &w->data);
     out_free(&names);
     return rc;
 }
 
-static int merge(struct warehouse *w, mf_call *c, struct table *table,
-                 struct column *const *list, uint32_t n)
+static int merge(struct warehouse *w, mf_call *c, struct table *table)
 {
     (void)c;
-    if ((table->upsert || !table->unique) && lock(w, table) != 0)
-        return -1;
-    if (table->upsert && update(w, table, list, n) != 0)
-        return -1;
-    if (insert(w, table, list, n) != 0)
-        return -1;
-    return w->dialect->keep_stage ? 0 : stage_drop(w, table);
+    w->sql.len = 0;
+    put_merge(w, table);
+    out_text(&w->sql, "; ");
+    put_drop(&w->sql, table);
+    return db_exec(&w->db, w->sql.data);
 }
 
-static int fill_and_merge(struct warehouse *w, mf_call *c, struct table *table,
-                          struct column *const *list, uint32_t n)
-{
-    return fill(w, c, table, list, n) == 0 ? merge(w, c, table, list, n) : -1;
-}
-
-static void mark_failed(struct warehouse *w, struct table *table)
-{
-    table->failed = true;
-    table->data_fault = db_data_fault(&w->db);
-    snprintf(table->error, sizeof table->error, "%s", w->db.error);
-}
-
-/* A transaction that fails takes the staging tables that it made with it, and
- * brings back those it dropped: none of their names is used again. */
-static int roll_back(struct warehouse *w)
-{
-    for (uint32_t i = 0; i < w->tables.count; i++)
-        w->tables.list[i]->stage = 0;
-    return db_exec(&w->db, "ROLLBACK");
-}
-
-/* A step of each table, together. 1: one more table has failed, and the
- * transaction with it. */
-static int transaction(struct warehouse *w, mf_call *c, struct table **tables,
-                       uint32_t count, step_fn *step)
+/* The same step of each table. */
+static int together(struct warehouse *w, mf_call *c, struct table **tables,
+                    uint32_t n, int (*step)(struct warehouse *w, mf_call *c,
+                                            struct table *table))
 {
     if (db_exec(&w->db, "BEGIN") != 0)
         return -1;
-    for (uint32_t i = 0; i < count; i++) {
-        struct table *table = tables[i];
-        struct column **list = pool_alloc(&w->tables.pool,
-                                          table->column_count * sizeof *list);
-
-        if (table->failed ||
-            step(w, c, table, list, place_columns(table, list)) == 0)
-            continue;
-        if (db_server_fault(&w->db))
-            return -1;
-        mark_failed(w, table);
-        return roll_back(w) == 0 ? 1 : -1;
-    }
+    for (uint32_t i = 0; i < n; i++)
+        if (step(w, c, tables[i]) != 0)
+            return without(w, tables[i]);
     return db_exec(&w->db, "COMMIT");
 }
 
 /* Making a table like another holds on to that one, which another loader may
  * want to lock: where tables are locked, that is over before. */
-static int load_once(struct warehouse *w, mf_call *c, struct table **tables,
-                     uint32_t n)
+static int by_fill(struct warehouse *w, mf_call *c, struct table **tables,
+                   uint32_t n)
 {
-    int rc;
+    int rc = together(w, c, tables, n, fill);
 
-    if (w->dialect->keep_stage)
-        return transaction(w, c, tables, n, fill_and_merge);
-    rc = transaction(w, c, tables, n, fill);
-    return rc == 0 ? transaction(w, c, tables, n, merge) : rc;
+    return rc == 0 ? together(w, c, tables, n, merge) : rc;
 }
 
 int load_batch(struct warehouse *w, mf_call *c)
 {
-    uint32_t n;
-    struct table **tables = tables_sorted(&w->tables, &n);
+    uint32_t count, n;
+    struct table **tables = tables_sorted(&w->tables, &count);
     int rc;
 
-    do
-        rc = load_once(w, c, tables, n);
-    while (rc > 0);
+    do {
+        n = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            if (tables[i]->failed)
+                continue;
+            find_used(w, tables[i]);
+            tables[n++] = tables[i];
+        }
+        count = n;
+        rc = n == 0             ? 0
+             : w->dialect->fill ? by_fill(w, c, tables, n)
+                                : stream(w, tables, n);
+    } while (rc > 0);
     return rc;
 }

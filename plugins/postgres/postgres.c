@@ -43,21 +43,9 @@ static const char *const reserved[] = {
     "window",            "with",
 };
 
-static int fill(struct warehouse *w, mf_call *c, const struct table *table,
-                const char *columns, const struct out *rows)
-{
-    (void)c;
-    w->sql.len = 0;
-    out_text(&w->sql, "COPY ");
-    out_stage(&w->sql, table);
-    out_format(&w->sql, " (%s) FROM STDIN", columns);
-    return db_copy(&w->db, w->sql.data, rows->data, rows->len);
-}
-
 const struct dialect warehouse_dialect = {
     .name_max = 63,
     .keys = true,
-    .keep_stage = true,
     .types = { [TYPE_BOOL] = "boolean",
                [TYPE_INT] = "bigint",
                [TYPE_FLOAT] = "double precision",
@@ -68,5 +56,4 @@ const struct dialect warehouse_dialect = {
     .stage_end = ") ON COMMIT DELETE ROWS",
     .reserved = reserved,
     .reserved_count = sizeof reserved / sizeof *reserved,
-    .fill = fill,
 };

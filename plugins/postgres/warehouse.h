@@ -99,7 +99,7 @@ struct column {
     bool full;       /* there is no room for it in the table */
     uint64_t row;    /* number of the last that has it */
     uint32_t batch;  /* the last that had a value for it */
-    uint32_t place;  /* load.c: in the list of a COPY */
+    uint32_t place;  /* load.c: among those used */
 };
 
 struct cell {
@@ -129,6 +129,8 @@ struct table {
     bool unique;     /* the database itself refuses a second row of an id */
     uint32_t stage;  /* number of its staging table, 0: none in this session */
     bool stage_old;  /* that has not all columns */
+    struct column **used; /* load.c: with values of the batch; in its pool */
+    uint32_t used_count;
     struct column **columns;
     uint32_t column_count, column_cap;
     struct index by_name;
@@ -209,6 +211,7 @@ struct db {
     char state[6];    /* SQLSTATE of the last failure, "" if none came */
     char error[ERROR_BYTES];
     bool lost; /* the last failure was one of the connection */
+    uint32_t inserts; /* done since db_start() */
 };
 
 int db_connect(struct db *db, const char *const *keywords,
@@ -218,8 +221,12 @@ void db_close(struct db *db);
 int db_exec(struct db *db, const char *sql);
 /* The rows of an answer, NULL on a failure; PQclear() it. */
 PGresult *db_query(struct db *db, const char *sql);
-/* COPY ... FROM STDIN with these bytes. */
-int db_copy(struct db *db, const char *sql, const char *bytes, size_t len);
+/* Statements with COPY ... FROM STDIN among them, step by step: start, for
+ * each of these await and put, finish. db.inserts counts the INSERTs done. */
+int db_start(struct db *db, const char *sql);
+int db_await_copy(struct db *db);
+int db_put_copy(struct db *db, const char *bytes, size_t len);
+int db_finish(struct db *db);
 /* How long is left of what is being done, ms; 1 at the least. */
 int64_t db_left(const struct db *db);
 /* True if what failed was the data, and not the server or its state. */
@@ -236,7 +243,6 @@ struct dialect {
     bool limit_in_bytes;   /* varchar(n) counts bytes, else characters */
     bool plain_escapes;    /* COPY takes \ and the very byte, and no \n */
     bool one_column;       /* an ALTER TABLE adds one column, no more */
-    bool keep_stage;       /* staging tables empty themselves at COMMIT */
     bool keys;             /* a primary key holds */
     const char *types[TYPES]; /* the last with %u */
     const char *table_end; /* behind the columns of CREATE TABLE */
@@ -247,7 +253,8 @@ struct dialect {
     void (*settings)(struct warehouse *w, mf_call *c); /* of its own */
     void (*forget)(struct warehouse *w); /* gives back w->own; may be NULL */
     /* The rows of a table, in COPY's text format, into its staging table.
-     * 0, or -1 with db.error told. */
+     * 0, or -1 with db.error told. NULL: by the connection itself, to staging
+     * tables that are kept and empty themselves at COMMIT. */
     int (*fill)(struct warehouse *w, mf_call *c, const struct table *table,
                 const char *columns, const struct out *rows);
 };

@@ -90,7 +90,6 @@ void warehouse_reset(struct warehouse *w)
  * somebody's lock: nobody would hear of it any more. */
 int warehouse_connect(struct warehouse *w)
 {
-    int64_t left = db_left(&w->db);
     char sql[64];
 
     if (w->db.conn && PQstatus(w->db.conn) == CONNECTION_OK)
@@ -99,7 +98,7 @@ int warehouse_connect(struct warehouse *w)
     if (db_connect(&w->db, w->keywords, w->values) != 0)
         return -1;
     snprintf(sql, sizeof sql, "SET statement_timeout TO %lld",
-             (long long)(left > 1000 ? left : 1000));
+             (long long)w->patience);
     return db_exec(&w->db, sql);
 }
 
@@ -225,7 +224,12 @@ static void deliver_part(struct warehouse *w, mf_call *c,
     }
     make_rows(w, c, events, p);
     if (load(w, c) != 0) {
-        retry(w, c, p, w->db.error);
+        if (!w->db.lost || p->fresh) {
+            retry(w, c, p, w->db.error);
+            return;
+        }
+        warehouse_reset(w); /* the connection may have been gone for long */
+        deliver_part(w, c, events, &(struct part){ p->list, p->count, true });
         return;
     }
     if (!any_failed(w))
@@ -248,13 +252,13 @@ static void deliver_part(struct warehouse *w, mf_call *c,
 /* A server that is too slow for a transaction gets smaller ones, until it is
  * through with them in good time: the same batch would be too much for it
  * again. */
-static void learn_slice(struct warehouse *w, int64_t whole)
+static void learn_slice(struct warehouse *w)
 {
     int64_t left = db_left(&w->db);
 
-    if (left < whole / 4)
+    if (left < w->patience / 4)
         w->slice = w->slice / 2 > SLICE_MIN ? w->slice / 2 : SLICE_MIN;
-    else if (left > whole / 4 * 3)
+    else if (left > w->patience / 4 * 3)
         w->slice = w->slice * 2 < SLICE_MAX ? w->slice * 2 : SLICE_MAX;
 }
 
@@ -268,13 +272,14 @@ static int32_t deliver(void *self, mf_call *c, const mf_event *const *events,
         list[i] = i;
     w->db.deadline = mf_deadline(c);
     w->db.error[0] = '\0';
+    w->patience = w->db.deadline - mf_now(c);
     w->used = mf_now(c);
     for (uint32_t i = 0; i < n; i += count) {
         count = n - i < w->slice ? n - i : w->slice;
         deliver_part(w, c, events,
                      &(struct part){ list + i, count, !w->db.conn });
     }
-    learn_slice(w, mf_deadline(c) - mf_now(c));
+    learn_slice(w);
     return MF_OK;
 }
 

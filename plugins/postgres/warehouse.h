@@ -273,6 +273,7 @@ struct warehouse {
     char schema[NAME_BYTES]; /* "" : one for each source */
     uint32_t text_limit, stages;
     uint32_t slice; /* events of one transaction at the most */
+    int64_t patience; /* ms that all of a batch may take */
     int64_t used; /* Unix ms; when the connection was last of use */
     void *own;    /* the dialect's */
 };

@@ -153,6 +153,8 @@ def refusals(host, pg):
     check(pg.value("SELECT count(*) FROM web.lesson_booked "
                    "WHERE id LIKE 'r-%'") == '19', 'the others are there')
     pg.psql('DROP VIEW web.broken')
+    pg.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'manifold'")
     settled(host, 13 + 20, dead=1)
     check(pg.value('SELECT count(*) FROM web.broken') == '1', 'it came')
     say('a row that the server refuses is dead alone; a table that cannot be '

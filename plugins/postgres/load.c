@@ -201,19 +201,24 @@ static void put_insert(struct out *o, const struct table *table)
     out_text(o, ")");
 }
 
+static bool needs_lock(const struct table *table)
+{
+    return table->upsert || !table->unique;
+}
+
+static void put_lock(struct warehouse *w, const struct table *table)
+{
+    out_text(&w->sql, "LOCK TABLE ");
+    out_table(&w->sql, table);
+    out_text(&w->sql, w->dialect->lock_end);
+}
+
 /* From the staging table into the table. */
 static void put_merge(struct warehouse *w, struct table *table)
 {
-    struct out *o = &w->sql;
-
-    if (table->upsert || !table->unique) {
-        out_text(o, "LOCK TABLE ");
-        out_table(o, table);
-        out_format(o, "%s; ", w->dialect->lock_end);
-    }
     if (table->upsert) /* it always has a received_at */
-        put_update(o, table);
-    put_insert(o, table);
+        put_update(&w->sql, table);
+    put_insert(&w->sql, table);
 }
 
 static void put_drop(struct out *o, struct table *table)
@@ -271,6 +276,10 @@ static int stream(struct warehouse *w, struct table **tables, uint32_t n)
         out_text(&w->sql, " (");
         put_names(&w->sql, tables[i]);
         out_text(&w->sql, ") FROM STDIN; ");
+        if (needs_lock(tables[i])) {
+            put_lock(w, tables[i]);
+            out_text(&w->sql, "; ");
+        }
         put_merge(w, tables[i]);
     }
     if (db_start(&w->db, w->sql.data) != 0)
@@ -286,6 +295,8 @@ static int stream(struct warehouse *w, struct table **tables, uint32_t n)
         return without(w, tables[w->db.inserts]);
     return db_exec(&w->db, "COMMIT");
 }
+
+typedef int step_fn(struct warehouse *w, mf_call *c, struct table *table);
 
 static int fill(struct warehouse *w, mf_call *c, struct table *table)
 {
@@ -303,6 +314,14 @@ static int fill(struct warehouse *w, mf_call *c, struct table *table)
     return rc;
 }
 
+static int take_lock(struct warehouse *w, mf_call *c, struct table *table)
+{
+    (void)c;
+    w->sql.len = 0;
+    put_lock(w, table);
+    return db_exec(&w->db, w->sql.data);
+}
+
 static int merge(struct warehouse *w, mf_call *c, struct table *table)
 {
     (void)c;
@@ -313,27 +332,31 @@ static int merge(struct warehouse *w, mf_call *c, struct table *table)
     return db_exec(&w->db, w->sql.data);
 }
 
-/* The same step of each table. */
+/* The same steps of each table, NULL being the last, in a transaction. */
 static int together(struct warehouse *w, mf_call *c, struct table **tables,
-                    uint32_t n, int (*step)(struct warehouse *w, mf_call *c,
-                                            struct table *table))
+                    uint32_t n, step_fn *const *steps)
 {
     if (db_exec(&w->db, "BEGIN") != 0)
         return -1;
-    for (uint32_t i = 0; i < n; i++)
-        if (step(w, c, tables[i]) != 0)
-            return without(w, tables[i]);
+    for (; *steps; steps++)
+        for (uint32_t i = 0; i < n; i++)
+            if ((*steps)(w, c, tables[i]) != 0)
+                return without(w, tables[i]);
     return db_exec(&w->db, "COMMIT");
 }
 
 /* Making a table like another holds on to that one, which another loader may
- * want to lock: where tables are locked, that is over before. */
+ * want to lock: where tables are locked, that is over before. All are locked
+ * before the first is read, since Redshift's transactions see what there was
+ * when they first read, and not what they waited for. */
 static int by_fill(struct warehouse *w, mf_call *c, struct table **tables,
                    uint32_t n)
 {
-    int rc = together(w, c, tables, n, fill);
+    static step_fn *const fills[] = { fill, NULL };
+    static step_fn *const merges[] = { take_lock, merge, NULL };
+    int rc = together(w, c, tables, n, fills);
 
-    return rc == 0 ? together(w, c, tables, n, merge) : rc;
+    return rc == 0 ? together(w, c, tables, n, merges) : rc;
 }
 
 int load_batch(struct warehouse *w, mf_call *c)

@@ -52,10 +52,6 @@ static void check_destination(const struct config *c,
     const struct manifest *m;
     size_t n;
 
-    if (d->order != CONF_ORDER_NONE)
-        faults_warn(f, config_place(c, &d->order),
-                    "events are not kept in order yet; each goes as soon as "
-                    "it can");
     if (!d->plugin)
         return; /* told already */
     if (!file) {

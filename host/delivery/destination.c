@@ -81,6 +81,15 @@ static void on_token_changed(void *arg)
         d->settled(d->settled_arg);
 }
 
+static bool needs_order(const struct destination *d)
+{
+    bool needs = d->by_user;
+
+    for (size_t s = 0; s < instance_subscriptions(d->instance); s++)
+        needs |= instance_serialize_by(d->instance, (unsigned)s) != NULL;
+    return needs;
+}
+
 struct destination *destination_new(struct instance *i,
                                     const struct destination_options *o,
                                     struct transport *t, struct slot *slot,
@@ -102,6 +111,7 @@ struct destination *destination_new(struct instance *i,
     d->transport_options.first_byte_ms = o->first_byte_timeout_ms;
     d->transport_options.allow_private = o->allow_private;
     pacing_init(&d->pacing, o->rate, o->retry_rate, clock_mono_ms());
+    bucket_init(&d->records, RECORDS_A_SECOND, clock_mono_ms());
     d->transport_options.account = &d->account;
     if (reports->token)
         d->token = token_new(i, d->name, t, &d->transport_options, slot,
@@ -110,8 +120,13 @@ struct destination *destination_new(struct instance *i,
     flights_init(d);
     arena_init(&d->map_arena, MAP_ARENA_BYTES);
     d->keys = xcalloc(n + 1, sizeof *d->keys);
+    d->batches = xcalloc(n + 1, sizeof *d->batches);
+    d->pauses_on_gone = instance_plugin(i)->manifest->pauses_on_gone;
     for (size_t s = 0; s < n; s++)
         d->keys[s] = subscription_key(i, (unsigned)s);
+    d->by_user = o->by_user;
+    if (needs_order(d))
+        d->order = order_new(chance64());
     d->changed = true;
     return d;
 }
@@ -125,8 +140,10 @@ void destination_free(struct destination *d)
     replays_deinit(d);
     arena_deinit(&d->map_arena);
     retries_deinit(&d->retries);
+    order_free(d->order);
     token_free(d->token);
     free(d->keys);
+    free(d->batches);
     free(d->name);
     free(d);
 }
@@ -143,10 +160,12 @@ void destination_suspect(struct destination *d, const struct suspects *s)
 
 void destination_add_lane(struct destination *d, struct lane *l)
 {
-    if (lane_owner(l))
+    if (lane_owner(l)) {
         turns_add(&d->replays, l);
-    else
-        turns_add(&d->turns, l);
+        return;
+    }
+    turns_add(&d->turns, l);
+    d->rereading = true;
 }
 
 size_t destination_lane_count(const struct destination *d)
@@ -166,6 +185,18 @@ struct lane *destination_lane(struct destination *d, uint32_t id)
         if (lane_id(destination_lane_at(d, i)) == id)
             return destination_lane_at(d, i);
     return NULL;
+}
+
+void destination_pace(struct destination *d, double tokens, int64_t at_ms)
+{
+    int64_t passed = clock_ms() - at_ms, now = clock_mono_ms();
+
+    bucket_set(&d->pacing.calls, tokens, now - (passed > 0 ? passed : 0));
+}
+
+double destination_pace_left(const struct destination *d)
+{
+    return bucket_level(&d->pacing.calls, clock_mono_ms());
 }
 
 void destination_drain(struct destination *d)
@@ -208,6 +239,8 @@ void destination_status(struct destination *d, struct msg_destination *m,
                    : DEST_ACTIVE;
     m->in_flight = d->flying.count;
     m->waiting_retries = (uint32_t)d->retries.count;
+    if (d->order)
+        m->waiting_retries += order_aside(d->order);
     m->concurrency_limit = limiter_limit(&d->limiter);
     m->error_ms = d->last_error_ms;
     memcpy(m->classes, d->classes, sizeof m->classes);

@@ -36,6 +36,8 @@ struct reports {
     void (*token)(void *arg, enum message type, const struct msg_token *m,
                   mf_str name, mf_str origin, mf_str tokens);
     void (*secrets)(void *arg);
+    /* It has paused itself. */
+    void (*paused)(void *arg, const char *name, mf_str why);
     void *arg;
 };
 
@@ -47,6 +49,7 @@ struct destination_options {
     int64_t ttl_ms, batch_wait_ms;
     int64_t timeout_ms, connect_timeout_ms, first_byte_timeout_ms;
     bool allow_private;
+    bool by_user;            /* each user's events leave in order */
 };
 
 struct destination;
@@ -93,6 +96,10 @@ bool destination_pump(struct destination *d, unsigned budget);
 /* Monotonic ms at which destination_pump() has something to do again without
  * any other event; INT64_MAX for none. */
 int64_t destination_next_ms(struct destination *d);
+/* What was left of its rate, when (Unix ms), and what is now. Of its life in
+ * one worker after the other. */
+void destination_pace(struct destination *d, double tokens, int64_t at_ms);
+double destination_pace_left(const struct destination *d);
 /* Stops reading; what is in flight finishes. */
 void destination_drain(struct destination *d);
 void destination_pause(struct destination *d, bool on);

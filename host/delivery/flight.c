@@ -49,7 +49,7 @@ static void ring_drop(struct ring *r, struct flight *f)
     r->count--;
 }
 
-static void make_ready(struct destination *d, struct flight *f)
+void flight_make_ready(struct destination *d, struct flight *f)
 {
     ring_add(&d->ready, f);
     d->late += f->retry;
@@ -70,7 +70,7 @@ static void flight_free(struct flight *f)
 static void judge_health(struct destination *d, bool failed, bool probe)
 {
     switch (health_judge(&d->health, failed, probe, clock_mono_ms(),
-                         chance64())) {
+                         failed ? chance64() : 0)) {
     case HEALTH_WELL:
         log_info("%s: answers again", d->name);
         limiter_revive(&d->limiter);
@@ -135,8 +135,11 @@ static void land(struct flight *f)
 
     judge_health(d, tell_failure(d, f), f->probe);
     judge_load(d, f);
+    batch_learn(d, f);
+    split_flight(d, f);
     for (unsigned i = 0; i < f->count; i++)
-        part_judge(d, f, i);
+        if (!split_wanted(f, i))
+            part_judge(d, f, i);
     ring_drop(&d->flying, f);
     d->replay_flying -= f->replay;
     flight_free(f);
@@ -283,7 +286,7 @@ static void launch(struct flight *f)
     send_queued(f);
 }
 
-static struct flight *flight_new(struct destination *d, const struct part *p)
+struct flight *flight_new(struct destination *d, const struct part *p)
 {
     struct flight *f = xcalloc(1, sizeof *f);
 
@@ -293,7 +296,7 @@ static struct flight *flight_new(struct destination *d, const struct part *p)
     return f;
 }
 
-static void board(struct flight *f, const struct part *p, mf_val event,
+void flight_board(struct flight *f, const struct part *p, mf_val event,
                   mf_val payload)
 {
     if (f->count == f->cap) {
@@ -312,14 +315,17 @@ static bool batch_full(const struct destination *d, const struct flight *f)
     unsigned sub = f->parts[0].subscription;
     uint64_t bytes = instance_batch_bytes(d->instance, sub);
 
-    return f->count >= instance_batch_size(d->instance, sub) ||
+    return f->count >= batch_most(d, sub) ||
            (bytes && call_bytes(f->call) >= bytes);
 }
 
 static void close_batch(struct destination *d, struct flight *f)
 {
+    for (unsigned i = 0; i < f->count; i++)
+        if (f->parts[i].ticket)
+            f->parts[i].ticket->flight = NULL;
     ring_drop(&d->open, f);
-    make_ready(d, f);
+    flight_make_ready(d, f);
 }
 
 /* The open batch that has room for the part, or a new one. Retries keep to
@@ -358,14 +364,18 @@ void flight_take(struct destination *d, const struct part *p, mf_val event,
                                         &d->map_arena);
 
         f = open_batch(d, p, key, payload.len);
-        board(f, p, event, payload);
+        flight_board(f, p, event, payload);
+        if (p->ticket) {
+            p->ticket->flight = f;
+            f->waited_for |= order_is_waited_for(p->ticket);
+        }
         if (batch_full(d, f))
             close_batch(d, f);
         return;
     }
     f = flight_new(d, p);
-    board(f, p, event, payload);
-    make_ready(d, f);
+    flight_board(f, p, event, payload);
+    flight_make_ready(d, f);
 }
 
 /* ---- who may go ---- */
@@ -379,7 +389,10 @@ bool flight_room(const struct destination *d)
 int64_t flight_start_ms(struct destination *d, bool retry, int64_t now_ms)
 {
     int64_t at = now_ms + pacing_wait_ms(&d->pacing, retry, now_ms);
+    int64_t records = now_ms + bucket_wait_ms(&d->records, now_ms);
 
+    if (at < records) /* one that refuses all must not fill disk and queue */
+        at = records;
     if (!flight_room(d))
         return INT64_MAX;
     if (health_probing(&d->health)) {
@@ -419,6 +432,17 @@ bool flights_flush(struct destination *d, int64_t now_ms)
         next = ring_first(&d->ready); /* landing may have changed the ring */
     }
     return false;
+}
+
+void flights_hurry(struct destination *d)
+{
+    struct flight *f, *next;
+
+    for (f = ring_first(&d->open); f; f = next) {
+        next = ring_after(&d->open, f);
+        if (f->waited_for)
+            close_batch(d, f);
+    }
 }
 
 int64_t flights_due_ms(struct destination *d, int64_t now_ms)

@@ -8,9 +8,9 @@
 
 #define CUT_BUSY   0.7  /* what a cut leaves */
 #define CUT_SIGN   0.8
-#define SLOW_TIMES 2    /* the usual time: more is slow */
+#define SLOW_TIMES 3    /* the usual time: more is slow */
 #define SLOW_QUICK 1.5  /* the same, to end the doubling */
-#define ILL_MORE   0.1  /* share of calls that may fail beyond twice the usual */
+#define ILL_MORE   0.1  /* share that may fail beyond twice the usual one */
 #define CALM_MAX   8    /* rounds until a round adds twice as much */
 #define STEP_MAX   64.0
 
@@ -120,9 +120,13 @@ static void end_round(struct limiter *l, int64_t now_ns)
     if (usual > 0 && took > SLOW_QUICK * usual + LIMITER_SLACK_NS)
         l->quick = false;
     if (usual > 0 && took > SLOW_TIMES * usual + LIMITER_SLACK_NS) {
-        bad(l, &l->slow, took, &slow_trial, now_ns);
+        if (!l->slow_ns)
+            l->slow_ns = now_ns;
+        else if (now_ns - l->slow_ns >= LIMITER_MOMENT_NS)
+            bad(l, &l->slow, took, &slow_trial, now_ns);
         return;
     }
+    l->slow_ns = 0;
     l->slow.cutting = false;
     if (usual <= 0 || took < usual)
         l->slow.usual = took;

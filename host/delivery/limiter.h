@@ -8,7 +8,8 @@
  * the longer nothing happens. It is cut
  *   - at once, at most once in the time of a call, when the far side says
  *     that it is busy (429, 503, 408) or does not answer;
- *   - after a round of calls that took much longer than is usual there;
+ *   - when rounds of calls take much longer than is usual there, and not for
+ *     a moment only, in which a machine, ours or theirs, was busy;
  *   - when of the last calls more failed than is usual there.
  * What is usual is learned. When a much lower limit did not make the calls
  * quicker, or fail less, they are not slow or failing because of us: then
@@ -25,8 +26,10 @@
 #define LIMITER_SAMPLES  64       /* of a round, for its median time */
 #define LIMITER_ROUND    8        /* calls of a round, at the least */
 #define LIMITER_TRIED    64       /* calls to judge failures by, at the least */
-#define LIMITER_SLACK_NS 10000000 /* that a call may take longer, whatever is
+#define LIMITER_SLACK_NS 20000000 /* that a call may take longer, whatever is
                                      usual: our own turns of the loop */
+
+#define LIMITER_MOMENT_NS 100000000 /* for which they may be slow */
 
 enum limiter_result {
     LIMITER_GOOD, /* also: refused for what the event is */
@@ -49,6 +52,7 @@ struct limiter {
     unsigned calm;      /* rounds since the last cut */
     int64_t cut_ns;     /* when that was; calls begun before do not count */
     struct limiter_sign slow, ill;
+    int64_t slow_ns;       /* since when rounds are slow, 0: they are not */
     unsigned calls, round; /* of the round under way; of how many it is */
     int64_t samples[LIMITER_SAMPLES]; /* how long they took */
     unsigned tried, failed; /* calls since failures were last looked at */

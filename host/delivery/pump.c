@@ -4,14 +4,77 @@
  * retries that are due. Nothing is taken that could not leave at once, but
  * for batches, so that what waits waits in the journal. */
 #include "delivery/inner.h"
+#include "delivery/replay.h"
 
+#include "base/crc32c.h"
 #include "base/log.h"
+#include "delivery/replay.h"
 
 #include <string.h>
 
-#define BROKEN_PAUSE_MS 1000 /* after the journal could not be read */
 #define PUMP_TURN_MS    5    /* of a turn: the worker has other destinations */
 #define PUMP_LOOK       16   /* events between looks at the clock */
+
+/* ---- turns ---- */
+
+static void note_waited(void *arg, struct flight *f)
+{
+    (void)arg;
+    f->waited_for = true;
+}
+
+static uint64_t user_key(mf_val event, struct arena *a)
+{
+    mf_str user = json_text(json_get(event, MF_STR("userId")), a);
+
+    if (user.len == 0)
+        user = json_text(json_get(event, MF_STR("anonymousId")), a);
+    return user.len ? order_key(0, user) : 0;
+}
+
+static uint64_t field_key(const char *field, mf_val payload, struct arena *a)
+{
+    mf_val v = json_get(payload, mf_cstr(field));
+    mf_str text = json_text(v, a);
+
+    if (v.type == MF_ABSENT || v.type == MF_NULL)
+        return 0;
+    return order_key(crc32c(0, field, strlen(field)),
+                     v.type == MF_STRING ? text
+                                         : (mf_str){ v.raw, v.len });
+}
+
+/* True if the part may go now. Otherwise it awaits its turn: open in its lane,
+ * or set aside if it would have to wait for a retry. */
+static bool await_turn(struct destination *d, struct part *p, mf_val event,
+                       mf_val payload)
+{
+    const struct replay *replay = lane_owner(p->ev->lane);
+    const char *field = instance_serialize_by(d->instance, p->subscription);
+    uint64_t keys[ORDER_KEYS] = {
+        d->by_user ? user_key(event, &d->map_arena) : 0,
+        field ? field_key(field, payload, &d->map_arena) : 0
+    };
+
+    if (replay) /* ordered among its own events: live ones do not wait */
+        for (int k = 0; k < ORDER_KEYS; k++)
+            keys[k] = keys[k] ? keys[k] ^ (uint64_t)replay->id << 32 : 0;
+    p->ticket = order_join(d->order, p->ev->at.seq, keys);
+    if (!p->ticket)
+        return true;
+    if (order_first(p->ticket)) {
+        order_put(d->order, p->ticket, ORDER_HAND, NULL);
+        return true;
+    }
+    order_put(d->order, p->ticket, ORDER_WAITING, p);
+    if (p->persisted || order_waits_for_retry(p->ticket)) {
+        part_wait_aside(d, p->ticket);
+        return false;
+    }
+    lane_wait(p->ev, 1);
+    order_before(p->ticket, note_waited, NULL);
+    return false;
+}
 
 /* ---- starting ---- */
 
@@ -21,23 +84,32 @@ static void mark_event(struct destination *d, const struct lane_event *ev)
               0);
 }
 
-void part_start(struct destination *d, struct part *p, mf_str event)
+bool part_map(struct destination *d, struct part *p, mf_str event,
+              mf_val *payload)
 {
-    unsigned sub = p->subscription;
-    bool batch = instance_batch_size(d->instance, sub) > 1;
-    mf_val root = json_root(event), payload;
+    bool batch = instance_batch_size(d->instance, p->subscription) > 1;
     struct err e;
 
     arena_reset(&d->map_arena);
     mark_event(d, p->ev);
-    payload = instance_map(d->instance, sub, root, batch, &d->map_arena, &e);
+    *payload = instance_map(d->instance, p->subscription, json_root(event),
+                            batch, &d->map_arena, &e);
     slot_unmark(d->slot);
-    if (payload.type == MF_ABSENT) {
-        part_bury(d, p, DEAD_MAPPING, MF_INVALID, mf_cstr(e.text), NULL,
-                  event);
+    if (payload->type != MF_ABSENT)
+        return true;
+    part_bury(d, p, DEAD_MAPPING, MF_INVALID, mf_cstr(e.text), NULL, event);
+    return false;
+}
+
+/* Maps one part and sends it off, if it is its turn. */
+static void start_part(struct destination *d, struct part *p, mf_str event)
+{
+    mf_val root = json_root(event), payload;
+
+    if (!part_map(d, p, event, &payload))
         return;
-    }
-    flight_take(d, p, root, payload);
+    if (!d->order || p->ticket || await_turn(d, p, root, payload))
+        flight_take(d, p, root, payload);
 }
 
 /* An event that two workers died over is not shown to a third. */
@@ -51,6 +123,11 @@ static bool bury_poison(struct destination *d, struct part *p, mf_str event)
     return why.len > 0;
 }
 
+static bool expired(const struct destination *d, const struct part *p)
+{
+    return clock_ms() - p->ev->received_ms > d->ttl_ms;
+}
+
 /* The parts of an event that has begun. */
 static void start_parts(struct destination *d, struct lane_event *ev,
                         const uint8_t *subs, size_t n, mf_str event)
@@ -59,10 +136,10 @@ static void start_parts(struct destination *d, struct lane_event *ev,
         struct part p = { .ev = ev, .subscription = subs[i],
                           .key = d->keys[subs[i]] };
 
-        if (clock_ms() - ev->received_ms > d->ttl_ms)
-            part_settle(d, &p, PART_LAPSED); /* a lane that lags: no letters */
+        if (expired(d, &p))
+            part_settle(d, &p, PART_LAPSED); /* it lags: no letters */
         else
-            part_start(d, &p, event);
+            start_part(d, &p, event);
     }
 }
 
@@ -120,41 +197,79 @@ static void note_broken(struct destination *d, const struct err *e)
     d->broken_ms = clock_mono_ms() + BROKEN_PAUSE_MS;
 }
 
-static void start_retry(struct destination *d)
+/* A part that is in hand again: its event is read and mapped anew. */
+static void start_again(struct destination *d, struct part *p)
 {
-    struct part p = retries_pop(&d->retries);
     struct journal_record r;
     struct err e;
 
-    lane_resume(p.ev);
-    if (p.subscription == UINT32_MAX && p.key) {
-        part_bury(d, &p, DEAD_GONE, 0,
-                  MF_STR("the subscription it waited for is no longer "
-                         "configured"),
-                  NULL, (mf_str){ "", 0 });
+    if (replay_is_cancelled(lane_owner(p->ev->lane))) {
+        part_settle(d, p, PART_SKIPPED);
         return;
     }
-    switch (lane_reread(p.ev->lane, p.ev, &r, &e)) {
+    switch (lane_reread(p->ev->lane, p->ev, &r, &e)) {
     case LANE_EVENT:
         break;
     case LANE_BROKEN:
         note_broken(d, &e);
-        lane_set_aside(p.ev); /* as it was: state.db has not changed */
-        retries_push(&d->retries, &p, d->broken_ms);
+        if (!p->persisted) {
+            part_set_aside(d, p, NULL, 0, mf_cstr(e.text), BROKEN_PAUSE_MS);
+            return;
+        }
+        lane_set_aside(p->ev); /* as it was: its row has not changed */
+        part_put_due(d, p, d->broken_ms);
         return;
     default:
-        part_bury(d, &p, DEAD_GONE, 0, mf_cstr(e.text), NULL,
+        part_bury(d, p, DEAD_GONE, 0, mf_cstr(e.text), NULL,
                   (mf_str){ "", 0 });
         return;
     }
-    if (p.ev->received_ms == 0)
-        p.ev->received_ms = r.received_ms;
-    if (bury_poison(d, &p, r.payload))
+    if (p->ev->received_ms == 0)
+        p->ev->received_ms = r.received_ms;
+    if (bury_poison(d, p, r.payload))
         return;
-    if (p.subscription == UINT32_MAX)
-        start_whole(d, &p, r.payload);
+    if (p->subscription == UINT32_MAX)
+        start_whole(d, p, r.payload);
+    else if (p->attempts == 0 && expired(d, p))
+        part_settle(d, p, PART_LAPSED);
     else
-        part_start(d, &p, r.payload);
+        start_part(d, p, r.payload);
+}
+
+static void start_retry(struct destination *d)
+{
+    struct part p = retries_pop(&d->retries);
+
+    if (p.ticket && !order_first(p.ticket)) { /* it was found in state.db */
+        order_put(d->order, p.ticket, ORDER_ASIDE, &p);
+        return;
+    }
+    if (p.ticket)
+        order_put(d->order, p.ticket, ORDER_HAND, NULL);
+    lane_resume(p.ev);
+    if (p.subscription == UINT32_MAX && p.key)
+        part_bury(d, &p, DEAD_GONE, 0,
+                  MF_STR("the subscription it waited for is no longer "
+                         "configured"),
+                  NULL, (mf_str){ "", 0 });
+    else
+        start_again(d, &p);
+}
+
+/* A part whose turn has come. */
+static void start_turn(struct destination *d)
+{
+    struct ticket *t = order_next(d->order);
+    struct part p;
+
+    if (!t)
+        return;
+    p = t->part;
+    if (t->waited == ORDER_ASIDE)
+        lane_resume(p.ev);
+    else
+        lane_wait(p.ev, -1);
+    start_again(d, &p);
 }
 
 /* ---- taking ---- */
@@ -221,6 +336,7 @@ static int64_t readable_ms(const struct destination *d, int64_t now_ms)
 static bool has_work(const struct destination *d, int64_t now_ms)
 {
     return d->open.count || d->ready.count || retry_is_due(d, now_ms) ||
+           (d->order && order_has_next(d->order)) ||
            (!d->draining && readable_ms(d, now_ms) <= now_ms);
 }
 
@@ -232,8 +348,30 @@ static bool may_take(struct destination *d, int64_t now_ms)
     return flight_start_ms(d, false, now_ms) <= now_ms;
 }
 
+/* Where order matters, an ill far side is probed with the retry that is due
+ * first, due or not: fresh events would have to be set aside behind those that
+ * failed, and an outage must not fill state.db. */
+static bool probes_with_retries(const struct destination *d)
+{
+    return d->order && d->retries.count && health_probing(&d->health);
+}
+
 static bool take_next(struct destination *d, int64_t now_ms)
 {
+    if (d->order && d->rereading) /* those are the oldest */
+        d->rereading = turns_rereading(&d->turns);
+    if (d->order && d->rereading)
+        return take_one(d);
+    if (d->order && order_has_next(d->order)) {
+        start_turn(d);
+        return true;
+    }
+    if (probes_with_retries(d)) {
+        if (!may_retry(d, now_ms))
+            return false;
+        start_retry(d);
+        return true;
+    }
     if (retry_is_due(d, now_ms) && may_retry(d, now_ms)) {
         start_retry(d);
         return true;
@@ -241,11 +379,23 @@ static bool take_next(struct destination *d, int64_t now_ms)
     return take_one(d);
 }
 
+/* As with what waits in a batch: where other parts of the event may be settled
+ * it needs a row of its own. */
+static void give_back_waiting(void *arg, struct ticket *t)
+{
+    if (t->part.ev->total > 1) {
+        lane_wait(t->part.ev, -1);
+        part_wait_aside(arg, t);
+    }
+}
+
 static void pump_drain(struct destination *d, int64_t now_ms)
 {
     if (!d->paused && !(d->token && !token_good(d->token)))
         flights_flush(d, now_ms);
     flights_give_back(d);
+    if (d->order)
+        order_all_waiting(d->order, give_back_waiting, d);
 }
 
 static bool pump(struct destination *d, unsigned budget)
@@ -258,7 +408,10 @@ static bool pump(struct destination *d, unsigned budget)
             if (now - began >= PUMP_TURN_MS)
                 return true;
         }
-        if (flights_flush(d, now) || !may_take(d, now) || !take_next(d, now)) {
+        if (flights_flush(d, now) || !may_take(d, now))
+            return false;
+        if (!take_next(d, now)) {
+            flights_hurry(d);
             flights_flush(d, now);
             return false;
         }
@@ -293,11 +446,14 @@ static int64_t next_start_ms(struct destination *d, int64_t now_ms)
 
     if (health_probing(&d->health) && (d->open.count || d->ready.count))
         return INT64_MAX;
+    if (probes_with_retries(d))
+        due = now_ms;
     if (due != INT64_MAX && d->late < LATE_RETRIES_MAX) {
         t = flight_start_ms(d, true, now_ms);
         at = t > due ? t : due;
     }
-    readable = readable_ms(d, now_ms);
+    readable = d->order && order_has_next(d->order) ? now_ms
+                                                    : readable_ms(d, now_ms);
     if (readable != INT64_MAX) {
         t = flight_start_ms(d, false, now_ms);
         if (t < readable)

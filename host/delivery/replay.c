@@ -45,6 +45,11 @@ void replay_leave(struct replay *r)
     free(r);
 }
 
+bool replay_is_cancelled(const struct replay *r)
+{
+    return r && r->stopped == REPLAY_CANCELLED;
+}
+
 bool replay_wants(struct replay *r, const struct journal_record *event)
 {
     if (!r)

@@ -38,6 +38,8 @@ struct replay *replay_new(const struct msg_lane *m, mf_str where,
                           int64_t now_ms, struct err *e);
 struct replay *replay_share(struct replay *r);
 void replay_leave(struct replay *r); /* NULL is fine */
+/* NULL is not. */
+bool replay_is_cancelled(const struct replay *r);
 /* Is the event one to be sent again? True for any of a live lane. */
 bool replay_wants(struct replay *r, const struct journal_record *event);
 /* Monotonic ms from which on it may take an event; INT64_MAX: not before it

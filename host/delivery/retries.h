@@ -13,9 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct ticket;
+
 /* One event for one subscription: the unit of delivery. */
 struct part {
     struct lane_event *ev;
+    struct ticket *ticket;      /* where its turn matters, else NULL */
     uint32_t subscription, key; /* index; what names it in state.db */
     uint32_t attempts;          /* made so far */
     int64_t first_ms;           /* Unix time of the first, 0: none yet */

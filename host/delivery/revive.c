@@ -43,11 +43,19 @@ void destination_restore(struct destination *d, struct lane *l,
     if (r->first_ms > clock_ms() && wait > BACKOFF_FIRST_MS)
         wait = BACKOFF_FIRST_MS;
     p.ev = lane_restore(l, r->at, r->event_dead);
+    if (d->order && p.subscription != UINT32_MAX)
+        p.ticket = order_join(d->order, r->at.seq, r->order);
     if (r->since_ms > p.ev->received_ms)
         p.ev->received_ms = r->since_ms;
     if (event.len)
         lane_keep_copy(p.ev, event);
+    if (p.ticket && !order_first(p.ticket)) {
+        order_put(d->order, p.ticket, ORDER_ASIDE, &p);
+        return;
+    }
     retries_push(&d->retries, &p, clock_mono_ms() + wait);
+    if (p.ticket)
+        order_put(d->order, p.ticket, ORDER_DUE, &p);
 }
 
 void destination_revive(struct destination *d, struct lane *l,
@@ -119,6 +127,8 @@ static void drop_waiting(struct destination *d, const struct lane *l)
             retries_push(&kept, &p, due);
             continue;
         }
+        if (p.ticket)
+            order_put(d->order, p.ticket, ORDER_HAND, NULL);
         lane_resume(p.ev);
         part_settle(d, &p, PART_SKIPPED);
     }

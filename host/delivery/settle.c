@@ -18,6 +18,10 @@ void part_settle(struct destination *d, struct part *p, uint8_t code)
     if (p->persisted)
         d->reports.retry_done(d->reports.arg, &key);
     lane_settle(p->ev, p->key, code);
+    if (p->ticket) {
+        order_leave(d->order, p->ticket);
+        p->ticket = NULL;
+    }
 }
 
 /* Method, URL and body of the request that was answered last, at most so many
@@ -71,6 +75,7 @@ void part_bury(struct destination *d, struct part *p, enum dead_reason why,
     if (event.len == 0 &&
         lane_reread(p->ev->lane, p->ev, &r, &e) == LANE_EVENT)
         event = r.payload;
+    bucket_owe(&d->records, clock_mono_ms());
     id = member_text(event, MF_STR("messageId"), &a);
     name = member_text(event, MF_STR("event"), &a);
     if (name.len == 0)
@@ -84,9 +89,9 @@ void part_bury(struct destination *d, struct part *p, enum dead_reason why,
     part_settle(d, p, (uint8_t)(PART_DEAD + why));
 }
 
-void part_set_aside(struct destination *d, struct part *p,
-                    const struct flight *f, int32_t status, mf_str error,
-                    int64_t wait_ms)
+/* A row in state.db, before the part is set aside in its lane. */
+static void put_row(struct destination *d, struct part *p, int32_t status,
+                    mf_str error, const struct flight *f, int64_t wait_ms)
 {
     mf_str text = text_cut(error, ERROR_TEXT_MAX);
     struct msg_retry m = { .key = { lane_id(p->ev->lane), p->key,
@@ -100,7 +105,10 @@ void part_set_aside(struct destination *d, struct part *p,
                            .error_len = (uint32_t)text.len };
     struct arena a;
 
+    if (p->ticket)
+        order_keys(p->ticket, m.order);
     arena_init(&a, 1 << 20);
+    bucket_owe(&d->records, clock_mono_ms());
     d->reports.retry(d->reports.arg, &m, text,
                      text_cut(request_text(f, ATTEMPT_BYTES, &a),
                               ATTEMPT_BYTES),
@@ -108,15 +116,44 @@ void part_set_aside(struct destination *d, struct part *p,
     arena_deinit(&a);
     p->persisted = true;
     lane_set_aside(p->ev);
-    retries_push(&d->retries, p, clock_mono_ms() + wait_ms);
+}
+
+void part_wait_aside(struct destination *d, struct ticket *t)
+{
+    struct part p = t->part;
+
+    put_row(d, &p, 0, MF_STR("it waits for an earlier event's retry"), NULL,
+            0);
+    order_put(d->order, t, ORDER_ASIDE, &p);
+}
+
+static void step_aside(void *arg, struct ticket *t)
+{
+    lane_wait(t->part.ev, -1);
+    part_wait_aside(arg, t);
+}
+
+void part_set_aside(struct destination *d, struct part *p,
+                    const struct flight *f, int32_t status, mf_str error,
+                    int64_t wait_ms)
+{
+    put_row(d, p, status, error, f, wait_ms);
+    part_put_due(d, p, clock_mono_ms() + wait_ms);
+}
+
+void part_put_due(struct destination *d, struct part *p, int64_t due_ms)
+{
+    retries_push(&d->retries, p, due_ms);
+    if (!p->ticket)
+        return;
+    order_put(d->order, p->ticket, ORDER_DUE, p);
+    order_behind(p->ticket, step_aside, d);
 }
 
 static void try_again(struct destination *d, struct part *p,
                       const struct call_result *r, const struct flight *f)
 {
-    const struct replay *replay = lane_owner(p->ev->lane);
-
-    if (replay && replay->stopped == REPLAY_CANCELLED) {
+    if (replay_is_cancelled(lane_owner(p->ev->lane))) {
         part_settle(d, p, PART_SKIPPED);
         return;
     }
@@ -143,6 +180,23 @@ bool part_wants_token(const struct destination *d, const struct flight *f,
            call_result(f->call, i)->status == 401;
 }
 
+/* The far side wants none of it any more, so nobody is served by trying, nor
+ * by as many dead letters as there are events: it is for people to look at.
+ * The event is kept and goes first when they resume. */
+static void pause_gone(struct destination *d, struct part *p,
+                       const struct call_result *r, const struct flight *f)
+{
+    char why[ERROR_TEXT_MAX];
+
+    part_set_aside(d, p, f, r->status, r->message, 0);
+    if (d->paused)
+        return;
+    snprintf(why, sizeof why, "410 Gone: %.*s", (int)r->message.len,
+             r->message.ptr);
+    d->paused = d->changed = true;
+    d->reports.paused(d->reports.arg, d->name, mf_cstr(why));
+}
+
 void part_judge(struct destination *d, struct flight *f, unsigned i)
 {
     const struct call_result *r = call_result(f->call, i);
@@ -161,6 +215,8 @@ void part_judge(struct destination *d, struct flight *f, unsigned i)
         part_settle(d, p, PART_SKIPPED);
     else if (r->status >= 200 && r->status < 300)
         part_settle(d, p, PART_DELIVERED);
+    else if (r->status == 410 && d->pauses_on_gone)
+        pause_gone(d, p, r, f);
     else if (status_retryable(r->status)) {
         if (r->retry_after_ms > 0)
             hold(d, r->retry_after_ms);

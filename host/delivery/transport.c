@@ -408,6 +408,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
         int64_t at = due_ms(x, &which);
 
         next = x->next_busy;
+        if (x->waiting) /* its time has not begun */
+            continue;
         if (at > now) {
             set_deadline(t, at, now);
             continue;
@@ -555,6 +557,30 @@ bool transport_room(const struct transport *t,
 
 /* ---- sending ---- */
 
+/* What is the same for every request: handles are used again with it. */
+static void set_options(struct exchange *x)
+{
+    CURL *e = x->easy;
+
+    curl_easy_setopt(e, CURLOPT_PRIVATE, x);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, x->error);
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_PROXY, "");
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, x);
+    curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_connected);
+    curl_easy_setopt(e, CURLOPT_PREREQDATA, x);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
+    curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
+}
+
 static struct exchange *take(struct transport *t)
 {
     struct exchange *x = t->idle;
@@ -562,12 +588,12 @@ static struct exchange *take(struct transport *t)
     if (x) {
         t->idle = x->next;
         t->idle_count--;
-        curl_easy_reset(x->easy);
     } else {
         x = xcalloc(1, sizeof *x);
         x->t = t;
         x->easy = curl_easy_init();
         ASSERT(x->easy);
+        set_options(x);
         buf_init(&x->body, ANSWER_BYTES_MAX);
         buf_init(&x->gzipped, 64u << 20);
         buf_init(&x->header_text, 65536);
@@ -630,6 +656,7 @@ static void set_body(struct exchange *x, const struct call_request *r)
 {
     mf_str body = r->body;
 
+    curl_easy_setopt(x->easy, CURLOPT_HTTPGET, 1L); /* as if it were new */
     if (!r->has_body) {
         if (strcmp(r->method, "POST") == 0 || strcmp(r->method, "PUT") == 0 ||
             strcmp(r->method, "PATCH") == 0) {
@@ -684,30 +711,6 @@ static void set_limits(struct exchange *x, const struct call_request *r,
         x->account->in_flight++;
 }
 
-static void set_options(struct exchange *x, const char *url)
-{
-    CURL *e = x->easy;
-
-    curl_easy_setopt(e, CURLOPT_URL, url);
-    curl_easy_setopt(e, CURLOPT_PRIVATE, x);
-    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, x->error);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_PROXY, "");
-    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
-    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, x);
-    curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_connected);
-    curl_easy_setopt(e, CURLOPT_PREREQDATA, x);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
-    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
-    curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
-}
-
 /* Cannot fail but for memory; starts at the loop's next turn. */
 static void begin(struct exchange *x)
 {
@@ -753,13 +756,12 @@ static struct exchange *prepare(struct transport *t,
     x->arg = arg;
     x->id = r->id;
     set_limits(x, r, o);
-    set_options(x, url);
+    curl_easy_setopt(x->easy, CURLOPT_URL, url);
     free(url);
     set_body(x, r);
     if (strcmp(r->method, "HEAD") == 0)
         curl_easy_setopt(x->easy, CURLOPT_NOBODY, 1L);
-    else
-        curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, r->method);
+    curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, r->method);
     set_headers(x, r);
     return x;
 }

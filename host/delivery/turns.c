@@ -82,3 +82,11 @@ bool turns_ready(const struct turns *t)
             return true;
     return false;
 }
+
+bool turns_rereading(const struct turns *t)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (lane_rereading(t->list[i].lane))
+            return true;
+    return false;
+}

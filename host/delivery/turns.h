@@ -34,6 +34,8 @@ void turns_add(struct turns *t, struct lane *l);
  * anything that can be taken. */
 enum lane_take turns_take(struct turns *t, struct lane_event **ev,
                           struct journal_record *r, struct err *e);
+/* Has one of them listed events to read again? */
+bool turns_rereading(const struct turns *t);
 /* Would turns_take() give something? */
 bool turns_ready(const struct turns *t);
 

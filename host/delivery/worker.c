@@ -137,6 +137,28 @@ static void report_token(void *arg, enum message type,
     ipc_send(w->ipc, type, w->out.data, w->out.len, -1);
 }
 
+static void report_paused(void *arg, const char *name, mf_str why)
+{
+    struct worker *w = arg;
+    uint32_t len = (uint32_t)strlen(name);
+
+    buf_clear(&w->out);
+    buf_add(&w->out, &len, sizeof len);
+    buf_puts(&w->out, name);
+    add_clean(w, why);
+    ipc_send(w->ipc, MSG_PAUSED, w->out.data, w->out.len, -1);
+}
+
+static void report_pace(struct worker *w, const struct destination *d)
+{
+    struct msg_pace m = { destination_pace_left(d), clock_ms() };
+
+    buf_clear(&w->out);
+    buf_add(&w->out, &m, sizeof m);
+    buf_puts(&w->out, destination_name(d));
+    ipc_send(w->ipc, MSG_PACE, w->out.data, w->out.len, -1);
+}
+
 /* What is to be kept secret, anew: tokens come and go. */
 static void on_secrets(void *arg)
 {
@@ -160,12 +182,15 @@ static void on_secrets(void *arg)
     redact_free(old);
 }
 
-static void report_lanes_of(struct worker *w, struct destination *d)
+/* Those that have changed and are due; with `all` those that are not too. */
+static void report_lanes_of(struct worker *w, struct destination *d, bool all)
 {
+    int64_t now = clock_mono_ms();
+
     for (size_t k = 0; k < destination_lane_count(d); k++) {
         struct lane *l = destination_lane_at(d, k);
 
-        if (!lane_dirty(l))
+        if (!lane_dirty(l) || (!all && lane_report_ms(l) > now))
             continue;
         buf_clear(&w->out);
         lane_report(l, &w->out);
@@ -174,10 +199,26 @@ static void report_lanes_of(struct worker *w, struct destination *d)
     }
 }
 
-static void report_lanes(struct worker *w)
+static void report_lanes(struct worker *w, bool all)
 {
     for (size_t i = 0; i < w->count; i++)
-        report_lanes_of(w, w->destinations[i]);
+        report_lanes_of(w, w->destinations[i], all);
+}
+
+/* When there will be something to report, INT64_MAX: when it changes. */
+static int64_t next_report_ms(struct worker *w)
+{
+    int64_t at = INT64_MAX;
+
+    for (size_t i = 0; i < w->count; i++)
+        for (size_t k = 0; k < destination_lane_count(w->destinations[i]);
+             k++) {
+            struct lane *l = destination_lane_at(w->destinations[i], k);
+
+            if (lane_dirty(l) && lane_report_ms(l) < at)
+                at = lane_report_ms(l);
+        }
+    return at;
 }
 
 /* Gives the lanes back as soon as nothing of the destination is in flight: one
@@ -186,7 +227,8 @@ static void leave(struct worker *w, size_t i)
 {
     struct destination *d = w->destinations[i];
 
-    report_lanes_of(w, d);
+    report_lanes_of(w, d, true);
+    report_pace(w, d);
     for (size_t k = 0; k < destination_lane_count(d); k++) {
         uint32_t id = lane_id(destination_lane_at(d, k));
 
@@ -218,10 +260,12 @@ static void finish(struct worker *w, int code)
         return;
     w->ended = true;
     w->exit_code = code;
-    report_lanes(w);
+    report_lanes(w, true);
     for (size_t i = 0; i < w->count; i++)
-        if (!w->left[i])
+        if (!w->left[i]) {
             report_status(w, w->destinations[i]);
+            report_pace(w, w->destinations[i]);
+        }
     ipc_flush(w->ipc);
     event_base_loopbreak(w->base);
 }
@@ -244,7 +288,7 @@ static void arm(struct event *timer, int64_t at_ms)
 
 static int64_t next_ms(struct worker *w)
 {
-    int64_t at = INT64_MAX;
+    int64_t at = next_report_ms(w);
 
     for (size_t i = 0; i < w->count; i++) {
         int64_t t = destination_next_ms(w->destinations[i]);
@@ -286,7 +330,7 @@ static void pump(evutil_socket_t fd, short what, void *arg)
         if (w->draining && destination_in_flight(w->destinations[i]) == 0)
             leave(w, i);
     }
-    report_lanes(w);
+    report_lanes(w, false);
     if (w->draining && in_flight == 0) {
         finish(w, WORKER_DRAINED);
         return;
@@ -351,7 +395,7 @@ static int add_destination(struct worker *w, mf_val o, struct arena *a,
                            struct err *e)
 {
     struct reports reports = { report_retry, report_retry_done, report_dead,
-                               report_token, on_secrets, w };
+                               report_token, on_secrets, report_paused, w };
     mf_str name = json_text(json_get(o, MF_STR("name")), a);
     mf_str copy = arena_copy(a, name);
     struct instance_config c = {
@@ -372,6 +416,8 @@ static int add_destination(struct worker *w, mf_val o, struct arena *a,
         .first_byte_timeout_ms = number_of(o, "first_byte_timeout_ms", 0),
         .batch_wait_ms = number_of(o, "batch_wait_ms", 1000),
         .allow_private = json_is_true(json_get(o, MF_STR("allow_private"))),
+        .by_user = mf_eq(json_text(json_get(o, MF_STR("order")), a),
+                         MF_STR("user")),
     };
     struct instance_fault fault;
     struct instance *i;
@@ -539,7 +585,7 @@ static void on_revive(struct worker *w, mf_str text)
 /* A lane that is through. If it is not after all, it stays. */
 static void give_back(struct worker *w, struct destination *d, uint32_t id)
 {
-    report_lanes_of(w, d);
+    report_lanes_of(w, d, true);
     if (destination_drop_lane(d, destination_lane(d, id)))
         ipc_send(w->ipc, MSG_LANE_LEFT, &id, sizeof id, -1);
 }
@@ -558,6 +604,18 @@ static void on_replay(struct worker *w, mf_str text)
         destination_replay(d, destination_lane(d, m.lane),
                            (enum replay_stop)m.stopped);
     pump_soon(w);
+}
+
+static void on_pace(struct worker *w, mf_str text)
+{
+    struct destination *d;
+    struct msg_pace m;
+
+    ASSERT(text.len >= sizeof m);
+    memcpy(&m, text.ptr, sizeof m);
+    d = find(w, (mf_str){ text.ptr + sizeof m, text.len - sizeof m });
+    if (d)
+        destination_pace(d, m.tokens, m.at_ms);
 }
 
 static void on_token(struct worker *w, uint32_t type, mf_str text)
@@ -610,6 +668,9 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
         break;
     case MSG_LANE:
         on_lane(w, text);
+        break;
+    case MSG_PACE:
+        on_pace(w, text);
         break;
     case MSG_PAUSE:
         d = find(w, (mf_str){ text.ptr + 4, text.len - 4 });
@@ -698,6 +759,21 @@ static void tear_down(struct worker *w)
     curl_global_cleanup();
 }
 
+/* Sockets are watched and not watched with each request: changes of one turn
+ * go to the kernel together. */
+static struct event_base *make_base(void)
+{
+    struct event_config *c = event_config_new();
+    struct event_base *base;
+
+    ASSERT(c);
+    event_config_set_flag(c, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+    base = event_base_new_with_config(c);
+    ASSERT(base);
+    event_config_free(c);
+    return base;
+}
+
 int worker_main(const char *name, uid_t uid, gid_t gid, pid_t parent)
 {
     struct worker w = { 0 };
@@ -712,8 +788,7 @@ int worker_main(const char *name, uid_t uid, gid_t gid, pid_t parent)
         log_error("%s", e.text);
         return WORKER_FAILED;
     }
-    w.base = event_base_new();
-    ASSERT(w.base);
+    w.base = make_base();
     buf_init(&w.out, REPORT_MAX);
     w.secrets = redact_new();
     arena_init(&w.config_arena, CONFIG_ARENA_BYTES);

@@ -58,6 +58,9 @@ enum message {
     MSG_DEAD,           /* struct msg_dead + texts */
     MSG_DESTINATION,    /* struct msg_destination + name + last error */
     MSG_REVIVED,        /* struct msg_revived: the next state has it */
+    MSG_PAUSED,         /* u32 length of the name, name, why: by itself */
+    /* to a worker before it gets lanes, and back before it leaves them */
+    MSG_PACE,           /* struct msg_pace + name: of a declared rate */
 
     /* Access tokens: a worker asks, and is told one or given the lease to
      * fetch one. One lease a destination: nobody fetches beside it. All are
@@ -79,6 +82,7 @@ enum message {
 
 #define LANE_PENDING_MAX 16384 /* events of a lane read and not yet settled */
 #define LANE_RETRIES_MAX 10000 /* of a lane, held in memory and in state.db */
+#define ORDER_KEYS       2     /* that one part may have to wait for */
 #define ERROR_TEXT_MAX   1000  /* of a last error that is kept */
 
 struct counters { /* of a lane since it was made; they only grow */
@@ -148,6 +152,7 @@ struct msg_retry {
     struct msg_retry_key key;
     struct journal_pos at;
     int64_t due_ms, first_ms; /* Unix time: next attempt, first attempt */
+    uint64_t order[ORDER_KEYS]; /* see delivery/order.h; 0: none */
     uint32_t attempts;
     int32_t status;
     uint32_t event_dead; /* another subscription's part is dead already */
@@ -207,6 +212,11 @@ struct msg_destination { /* about once a second, and at a change of state */
     int64_t oldest_ms;   /* Unix time of the oldest unsettled event, 0: none */
     uint64_t classes[6]; /* answers: 2xx 3xx 4xx 5xx none refused */
     uint64_t delivery_ns, deliveries; /* for the mean time of a request */
+};
+
+struct msg_pace {
+    double tokens;   /* what was left of it, */
+    int64_t at_ms;   /* at that Unix time */
 };
 
 enum destination_state {

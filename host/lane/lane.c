@@ -3,6 +3,7 @@
  * lane.c - see lane.h. */
 #include "lane/lane.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "journal/cache.h"
 #include "journal/ids.h"
@@ -13,6 +14,7 @@
 #define SCAN_AT_ONCE 4096 /* records of other sources passed in one take */
 #define LOSS_AT_ONCE (1u << 18) /* numbers looked at in one take */
 #define OUTCOMES_MAX (16u << 20) /* bytes of them between two reports */
+#define REPORT_EVENTS_MS 64 /* open events listed in a millisecond */
 #define OUTCOMES_MANY (1u << 20) /* at which nothing more is taken */
 
 struct lane {
@@ -26,12 +28,14 @@ struct lane {
     struct lane_event open;  /* head of the ring of open events */
     struct lane_event aside; /* head of the ring of those set aside */
     unsigned open_count, aside_count;
+    unsigned waiting; /* parts, for their turn */
     struct counters counters;
     struct ledger_writer outcomes; /* since the last report */
     struct ids_reader *ids; /* while it counts what it lost, else NULL */
     int dir;                /* of the journal */
     uint64_t lost_from, lost_to; /* yet to be counted; from 0: nothing is */
     int64_t last_ms; /* received_ms of the event read last */
+    int64_t reported_ms;
     uint64_t last;   /* number that is read, UINT64_MAX: no end */
     int64_t since_ms; /* of a replay: no event is older than that */
     void *owner;
@@ -270,11 +274,18 @@ bool lane_has_more(const struct lane *l)
            journal_tell(l->reader).seq <= durable;
 }
 
+bool lane_rereading(const struct lane *l)
+{
+    return l->again_at < l->again_count;
+}
+
+/* What is listed is read again whatever waits for retries: it is older. */
 static bool full(const struct lane *l)
 {
     return l->open_count >= LANE_PENDING_MAX ||
-           l->aside_count >= LANE_RETRIES_MAX ||
-           l->outcomes.bytes.len >= OUTCOMES_MANY;
+           l->outcomes.bytes.len >= OUTCOMES_MANY ||
+           (!lane_rereading(l) &&
+            l->aside_count + l->waiting >= LANE_RETRIES_MAX);
 }
 
 bool lane_ready(const struct lane *l)
@@ -445,7 +456,7 @@ enum lane_take lane_take(struct lane *l, struct lane_event **ev,
 
     if (full(l))
         return LANE_FULL;
-    if (l->again_at < l->again_count)
+    if (lane_rereading(l))
         return take_again(l, ev, r, e);
     if (l->lost_from) {
         count_lost(l);
@@ -524,13 +535,21 @@ void lane_resume(struct lane_event *ev)
     ev->aside--;
 }
 
+void lane_wait(struct lane_event *ev, int change)
+{
+    struct lane *l = ev->lane;
+
+    ASSERT(change > 0 || l->waiting > 0);
+    l->waiting += (unsigned)change;
+}
+
 struct lane_event *lane_restore(struct lane *l, struct journal_pos at,
                                 bool dead)
 {
     struct lane_event *ev = l->aside.prev; /* they come ordered by seq */
 
     if (ev == &l->aside || ev->at.seq != at.seq) {
-        ev = event_new(l, at, 0);
+        ev = event_new(l, at, l->since_ms);
         put_aside(ev);
     }
     ev->dead |= dead;
@@ -557,7 +576,7 @@ struct lane_event *lane_revive(struct lane *l, struct journal_pos at,
     struct lane_event *ev = find(l, at.seq);
 
     if (!ev) {
-        ev = event_new(l, at, 0);
+        ev = event_new(l, at, l->since_ms);
         put_open(ev);
         note_part(ev, key, PART_REOPENED);
         tell(ev, LEDGER_REOPENED);
@@ -606,4 +625,12 @@ void lane_report(struct lane *l, struct buf *to)
     buf_str(to, buf_view(&l->outcomes.bytes));
     ledger_begin(&l->outcomes, 0);
     l->dirty = false;
+    l->reported_ms = clock_mono_ms();
+}
+
+int64_t lane_report_ms(const struct lane *l)
+{
+    if (l->outcomes.bytes.len >= OUTCOMES_MANY / 2)
+        return 0;
+    return l->reported_ms + l->open_count / REPORT_EVENTS_MS;
 }

@@ -15,8 +15,8 @@
  * A lane with a last number to read is a replay: it reads a stretch of the
  * journal beside the live lane of the same connection, and ends.
  *
- * Memory: open events are bounded by LANE_PENDING_MAX, those set aside by
- * LANE_RETRIES_MAX, whatever the backlog. */
+ * Memory: open events are bounded by LANE_PENDING_MAX, those set aside or
+ * waiting for their turn by LANE_RETRIES_MAX, whatever the backlog. */
 #ifndef LANE_LANE_H
 #define LANE_LANE_H
 
@@ -75,6 +75,9 @@ void lane_stop(struct lane *l);
 bool lane_has_more(const struct lane *l);
 /* The same, and room for it: lane_take() would give something. */
 bool lane_ready(const struct lane *l);
+/* Are there listed events that it has not read again? These go before all
+ * else, whatever else there is no room for. */
+bool lane_rereading(const struct lane *l);
 unsigned lane_open_events(const struct lane *l);
 unsigned lane_aside_events(const struct lane *l);
 struct counters *lane_counters(struct lane *l);
@@ -97,6 +100,10 @@ void lane_set_aside(struct lane_event *ev);
 /* A part set aside is in hand again: what follows is lane_settle() or
  * lane_set_aside(). */
 void lane_resume(struct lane_event *ev);
+/* +1: a part waits for its turn, -1: no more. Those that wait are bounded as
+ * those set aside are, which is what they become when they have to wait for a
+ * retry. */
+void lane_wait(struct lane_event *ev, int change);
 /* An event known from a retry of before a restart, with one part set aside
  * for each call with the same position. */
 struct lane_event *lane_restore(struct lane *l, struct journal_pos at,
@@ -119,6 +126,9 @@ enum lane_take lane_reread(struct lane *l, const struct lane_event *ev,
 
 /* True if the state changed since the last report. */
 bool lane_dirty(const struct lane *l);
+/* When it is to be reported, monotonic: at once, but for a long list of open
+ * events, most of which stand in the next report too. */
+int64_t lane_report_ms(const struct lane *l);
 /* Appends a struct msg_lane_state, its pending list and its outcomes. */
 void lane_report(struct lane *l, struct buf *to);
 

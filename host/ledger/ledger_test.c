@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -274,17 +275,23 @@ static void expect(struct fixture *f, const struct ledger_segment *g,
 static void what_was_not_committed_is_cut_off(void **state)
 {
     struct fixture *f = *state;
+    char name[LEDGER_NAME];
+    struct stat st;
     struct err e;
 
     add(f, 10);
     add(f, 11);
     assert_int_equal(commit(f), 0);
     add(f, 12);
+    add(f, 13);
     assert_int_equal(ledger_log_sync(f->log, &e), 0); /* and not told */
     crash(f);
     add(f, 20);
     assert_int_equal(commit(f), 0);
     expect(f, &f->at, "10 11 20 ");
+    ledger_log_name(name, 1);
+    assert_int_equal(fstatat(f->dir, name, &st, 0), 0);
+    assert_int_equal(st.st_size, f->at.bytes);
     assert_int_equal(f->at.least, 10);
     assert_int_equal(f->at.greatest, 20);
 }

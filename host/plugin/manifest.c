@@ -31,7 +31,7 @@
 /* ---- what is read, before it is checked and compiled ---- */
 
 struct raw_top {
-    const char *slug, *name, *version, *docs, *kind;
+    const char *slug, *name, *version, *docs, *kind, *gone;
     const char *const *names, *const *hosts;
     mf_val auth, headers, settings, fields, actions, presets;
     mf_val test, on_delete;
@@ -46,6 +46,7 @@ static const struct member top_table[] = {
     { "kind", TOP(kind), MEMBER_TEXT },
     { "integrations_names", TOP(names), MEMBER_TEXTS },
     { "hosts", TOP(hosts), MEMBER_TEXTS },
+    { "gone", TOP(gone), MEMBER_TEXT },
     { "auth", TOP(auth), MEMBER_OBJECT },
     { "headers", TOP(headers), MEMBER_OBJECT },
     { "settings", TOP(settings), MEMBER_ARRAY },
@@ -587,7 +588,23 @@ static int check_top(struct reader *r, const struct raw_top *top, mf_val root)
         strcmp(top->kind, "native") != 0)
         return reader_fault(r, reader_at(root, "kind"),
                             "`kind` must be http or native");
+    if (top->gone && strcmp(top->gone, "pause") != 0 &&
+        strcmp(top->gone, "reject") != 0)
+        return reader_fault(r, reader_at(root, "gone"),
+                            "`gone` must be pause or reject");
     return 0;
+}
+
+/* Where people name the URL themselves, a 410 is about that and not about the
+ * event. */
+static bool pauses_on_gone(const struct raw_top *top)
+{
+    if (top->gone)
+        return strcmp(top->gone, "pause") == 0;
+    for (const char *const *h = top->hosts; h && *h; h++)
+        if (strcmp(*h, "*") == 0)
+            return true;
+    return false;
 }
 
 /* Names in braces must be settings: they carry the host. */
@@ -729,6 +746,7 @@ static int read_all(struct reader *r, mf_val root, struct manifest *m)
     m->docs = top.docs;
     m->integrations_names = top.names ? top.names : none;
     m->hosts = top.hosts ? top.hosts : none;
+    m->pauses_on_gone = pauses_on_gone(&top);
     m->kind = top.kind && strcmp(top.kind, "native") == 0 ? PLUGIN_NATIVE
                                                           : PLUGIN_HTTP;
     if (take_settings(r, top.settings, m) != 0 ||

@@ -50,6 +50,7 @@ struct manifest {
     const char *const *integrations_names; /* ends in NULL; may be empty */
     const char *const *hosts;              /* ends in NULL */
     enum plugin_kind kind;
+    bool pauses_on_gone;                   /* a 410 pauses the destination */
     const char *auth_scheme;               /* "none" if there is no auth */
     const char *auth_grant;                /* of oauth2, or NULL */
     struct mapping *auth, *headers;        /* or NULL */

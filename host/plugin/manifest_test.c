@@ -100,6 +100,7 @@ static void test_good(void **state)
     assert_string_equal(m->hosts[2], "{region}.acme.example");
     assert_null(m->hosts[3]);
     assert_int_equal(m->kind, PLUGIN_HTTP);
+    assert_false(m->pauses_on_gone);
     assert_string_equal(m->auth_scheme, "basic");
     assert_non_null(m->auth);
     assert_non_null(m->headers);
@@ -196,6 +197,8 @@ static const struct {
       "acme.json:4:29: `docs` must be the URL" },
     { "\"kind\": \"http\"", "\"kind\": \"https\"",
       "acme.json:5:9: `kind` must be http or native" },
+    { "\"kind\": \"http\"", "\"kind\": \"http\", \"gone\": \"hold\"",
+      "acme.json:5:25: `gone` must be pause or reject" },
     { "\"kind\": \"http\"", "\"kind\": \"native\"",
       "a native plugin does its own I/O" },
     { "\"*.acme.example\"", "\"*acme.example\"", "`*acme.example` is no host" },
@@ -343,6 +346,34 @@ static void test_faults(void **state)
     assert_int_equal(wrong, 0);
 }
 
+/* Who pauses on a 410: by its own word, or because people name the URL. */
+static void test_gone(void **state)
+{
+    static const struct {
+        const char *from, *to;
+        bool pauses;
+    } table[] = {
+        { "\"{region}.acme.example\"]", "\"*\"]", true },
+        { "\"{region}.acme.example\"]", "\"*\"], \"gone\": \"reject\"",
+          false },
+        { "\"{region}.acme.example\"]",
+          "\"{region}.acme.example\"], \"gone\": \"pause\"", true },
+    };
+    struct err e = { "" };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        char *text = replaced(table[i].from, table[i].to);
+        struct manifest *m = parse(text, &e);
+
+        if (!m)
+            fail_msg("%s", e.text);
+        assert_int_equal(m->pauses_on_gone, table[i].pauses);
+        manifest_free(m);
+        free(text);
+    }
+}
+
 /* Fields that actions share are written out; what they lack is told. */
 static void test_shared(void **state)
 {
@@ -451,7 +482,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good), cmocka_unit_test(test_schema),
         cmocka_unit_test(test_faults), cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_cut), cmocka_unit_test(test_gone),
         cmocka_unit_test(test_bent), cmocka_unit_test(test_repository),
     };
 

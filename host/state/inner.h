@@ -85,7 +85,7 @@ int64_t query_one(struct state *s, int64_t otherwise, const char *sql,
 #define REPLAYS_SCHEMA                                                         \
     "CREATE TABLE replay("                                                     \
     " id INTEGER PRIMARY KEY AUTOINCREMENT, destination TEXT NOT NULL,"        \
-    " filter TEXT NOT NULL, rate REAL NOT NULL,"                                \
+    " filter TEXT NOT NULL, rate REAL NOT NULL,"                               \
     " from_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL,"                    \
     " first INTEGER NOT NULL, last INTEGER NOT NULL,"                          \
     " begun INTEGER NOT NULL, ended INTEGER NOT NULL,"                         \

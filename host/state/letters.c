@@ -357,22 +357,27 @@ int state_letters_trim(struct state *s, int64_t count_max, int64_t bytes_max,
 
 /* ---- reviving ---- */
 
+#define RETRY_COLUMNS                                                          \
+    "lane, seq, subscription, segment, offset, due, first, attempts,"         \
+    " status, event_dead, error, since, event"
+
 int state_letter_revive(struct state *s, const struct msg_revived *m,
                         struct err *e)
 {
     const struct msg_retry_key *k = &m->key;
 
     if (query_run(s, e,
-                  "INSERT OR REPLACE INTO retry SELECT lane, seq,"
+                  "INSERT OR REPLACE INTO retry(" RETRY_COLUMNS ")"
+                  " SELECT lane, seq,"
                   " subscription, segment, offset, ?2, 0, 0, status, 0, error,"
-                  " ?2, t.event FROM dead d JOIN dead_text t ON t.id = d.id"
-                  " WHERE d.id = ?1",
+                  " ?2, t.event FROM dead d"
+                  " JOIN dead_text t ON t.id = d.id WHERE d.id = ?1",
                   "ii", m->letter, m->since_ms) != 0 ||
         query_run(s, e, "DELETE FROM dead WHERE id = ?1", "i",
                   m->letter) != 0 ||
         query_run(s, e,
-                  "INSERT OR IGNORE INTO retry VALUES(?1, ?2, ?3, ?4, ?5, ?6,"
-                  " 0, 0, 0, 0, '', ?6, '')",
+                  "INSERT OR IGNORE INTO retry(" RETRY_COLUMNS ")"
+                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, 0, '', ?6, '')",
                   "iiiiii", I(k->lane), I(k->seq), I(k->subscription),
                   I(m->at.segment), I(m->at.offset), m->since_ms) != 0)
         return -1;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define STATE_VERSION 1
+#define MILLION       1e6
 
 static const char schema[] =
     "CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
@@ -46,6 +47,7 @@ static const char schema[] =
     " attempts INTEGER NOT NULL, status INTEGER NOT NULL,"
     " event_dead INTEGER NOT NULL, error TEXT NOT NULL,"
     " since INTEGER NOT NULL DEFAULT 0, event TEXT NOT NULL DEFAULT '',"
+    " order1 INTEGER NOT NULL DEFAULT 0, order2 INTEGER NOT NULL DEFAULT 0,"
     " PRIMARY KEY(lane, seq, subscription)) WITHOUT ROWID;"
     LETTERS_SCHEMA
     REPLAYS_SCHEMA
@@ -72,7 +74,12 @@ static const char schema[] =
     "CREATE TABLE token("
     " destination TEXT PRIMARY KEY, origin TEXT NOT NULL,"
     " tokens TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE paused(destination TEXT PRIMARY KEY) WITHOUT ROWID;"
+    "CREATE TABLE paused("
+    " destination TEXT PRIMARY KEY, why TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE pace("
+    " destination TEXT PRIMARY KEY,"
+    " tokens INTEGER NOT NULL," /* millionths of one */
+    " at INTEGER NOT NULL, out INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE dead_range("
     " lane INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
     " count INTEGER NOT NULL, reason INTEGER NOT NULL, at INTEGER NOT NULL,"
@@ -91,7 +98,8 @@ enum statement {
     RETRY_PUT, RETRY_DROP, RETRY_DEAD, RETRY_ALL, TOKEN_PUT, TOKEN_DROP,
     TOKEN_ALL, PAUSE_ADD, PAUSE_DROP, PAUSE_FIND, SEGMENT_PUT, SEGMENT_DROP,
     BASE_DROP, SEGMENT_ALL, BASE_PUT, RANGE_PUT, RANGE_COUNT, RANGE_OLDEST,
-    RANGE_DROP, RANGE_LIST, ATTEMPT_ADD, ATTEMPT_TRIM, STATEMENTS
+    RANGE_DROP, RANGE_LIST, ATTEMPT_ADD, ATTEMPT_TRIM, PACE_PUT, PACE_FIND,
+    STATEMENTS
 };
 
 #define LANE_COLUMNS                                                           \
@@ -115,10 +123,12 @@ static const char *const texts[STATEMENTS] = {
                  " WHERE id = ?1",
     [LANE_ALL] = "SELECT " LANE_COLUMNS " ORDER BY l.id",
     [RETRY_PUT] = "INSERT INTO retry(lane, seq, subscription, segment, offset,"
-                  " due, first, attempts, status, event_dead, error)"
-                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+                  " due, first, attempts, status, event_dead, error,"
+                  " order1, order2) VALUES"
+                  "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
                   " ON CONFLICT DO UPDATE SET due = ?6, first = ?7,"
-                  " attempts = ?8, status = ?9, event_dead = ?10, error = ?11",
+                  " attempts = ?8, status = ?9, event_dead = ?10, error = ?11,"
+                  " order1 = ?12, order2 = ?13",
     [RETRY_DROP] = "DELETE FROM retry WHERE lane = ?1 AND seq = ?2"
                    " AND subscription = ?3",
     [RETRY_DEAD] = "UPDATE retry SET event_dead = ?3"
@@ -127,9 +137,11 @@ static const char *const texts[STATEMENTS] = {
     [TOKEN_PUT] = "INSERT OR REPLACE INTO token VALUES(?1, ?2, ?3, ?4)",
     [TOKEN_DROP] = "DELETE FROM token WHERE destination = ?1",
     [TOKEN_ALL] = "SELECT * FROM token",
-    [PAUSE_ADD] = "INSERT OR IGNORE INTO paused VALUES(?1)",
+    [PAUSE_ADD] = "INSERT OR REPLACE INTO paused VALUES(?1, ?2)",
     [PAUSE_DROP] = "DELETE FROM paused WHERE destination = ?1",
-    [PAUSE_FIND] = "SELECT 1 FROM paused WHERE destination = ?1",
+    [PAUSE_FIND] = "SELECT why FROM paused WHERE destination = ?1",
+    [PACE_PUT] = "INSERT OR REPLACE INTO pace VALUES(?1, ?2, ?3, ?4)",
+    [PACE_FIND] = "SELECT tokens, at, out FROM pace WHERE destination = ?1",
     [SEGMENT_PUT] = "INSERT OR REPLACE INTO outcome_segment"
                     " VALUES(?1, ?2, ?3, ?4)",
     [SEGMENT_DROP] = "DELETE FROM outcome_segment WHERE n = ?1",
@@ -563,6 +575,8 @@ int state_retry_put(struct state *s, const struct msg_retry *r, mf_str error,
     bind_int(s, q, 9, r->status);
     bind_int(s, q, 10, r->event_dead);
     bind_text(s, q, 11, error);
+    for (int k = 0; k < ORDER_KEYS; k++)
+        bind_int(s, q, 12 + k, (int64_t)r->order[k]);
     return state_change(s, q, e);
 }
 
@@ -620,6 +634,8 @@ int state_retries(struct state *s, uint32_t lane,
         r.attempts = (uint32_t)sqlite3_column_int64(q, 7);
         r.status = (int32_t)sqlite3_column_int64(q, 8);
         r.event_dead = (uint32_t)sqlite3_column_int64(q, 9);
+        for (int k = 0; k < ORDER_KEYS; k++)
+            r.order[k] = (uint64_t)sqlite3_column_int64(q, 13 + k);
         r.error_len = (uint32_t)error.len;
         r.since_ms = sqlite3_column_int64(q, 11);
         each(arg, &r, error, event);
@@ -815,21 +831,55 @@ int state_tokens(struct state *s,
 }
 
 int state_pause(struct state *s, const char *destination, bool on,
-                struct err *e)
+                const char *why, struct err *e)
 {
     sqlite3_stmt *q = use(s, on ? PAUSE_ADD : PAUSE_DROP);
 
     bind_text(s, q, 1, mf_cstr(destination));
+    if (on)
+        bind_text(s, q, 2, mf_cstr(why));
     return state_change(s, q, e);
 }
 
-bool state_paused(struct state *s, const char *destination)
+bool state_paused(struct state *s, const char *destination, char *why,
+                  size_t size)
 {
     sqlite3_stmt *q = use(s, PAUSE_FIND);
     bool found;
 
     bind_text(s, q, 1, mf_cstr(destination));
     found = sqlite3_step(q) == SQLITE_ROW;
+    snprintf(why, size, "%s",
+             found ? (const char *)sqlite3_column_text(q, 0) : "");
+    sqlite3_reset(q);
+    return found;
+}
+
+int state_pace_put(struct state *s, const char *destination,
+                   const struct state_pace *p, struct err *e)
+{
+    sqlite3_stmt *q = use(s, PACE_PUT);
+
+    bind_text(s, q, 1, mf_cstr(destination));
+    bind_int(s, q, 2, (int64_t)(p->tokens * MILLION));
+    bind_int(s, q, 3, p->at_ms);
+    bind_int(s, q, 4, p->out);
+    return state_change(s, q, e);
+}
+
+bool state_pace(struct state *s, const char *destination,
+                struct state_pace *p)
+{
+    sqlite3_stmt *q = use(s, PACE_FIND);
+    bool found;
+
+    bind_text(s, q, 1, mf_cstr(destination));
+    found = sqlite3_step(q) == SQLITE_ROW;
+    if (found) {
+        p->tokens = (double)sqlite3_column_int64(q, 0) / MILLION;
+        p->at_ms = sqlite3_column_int64(q, 1);
+        p->out = sqlite3_column_int(q, 2) != 0;
+    }
     sqlite3_reset(q);
     return found;
 }

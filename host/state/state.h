@@ -47,8 +47,8 @@ struct state_lane {
 };
 
 /* Finds or makes the lane of a source and a destination, or the one of a
- * replay of theirs; a new one begins at `start`. *made says
- * which. out->pending is owned by the caller (free). */
+ * replay of theirs; a new one begins at `start`. *made says which.
+ * out->pending is owned by the caller (free). */
 int state_lane_open(struct state *s, uint32_t source, const char *destination,
                     uint32_t replay, uint64_t until,
                     struct journal_pos start, struct state_lane *out,
@@ -127,9 +127,23 @@ int state_tokens(struct state *s,
                               mf_str tokens, int64_t expires_ms),
                  void *arg, struct err *e);
 
-/* Paused destinations stay so over a restart. */
+/* Paused destinations stay so over a restart. why: "" if people did it. */
 int state_pause(struct state *s, const char *destination, bool on,
-                struct err *e);
-bool state_paused(struct state *s, const char *destination);
+                const char *why, struct err *e);
+bool state_paused(struct state *s, const char *destination, char *why,
+                  size_t size);
+
+/* What was left of a declared rate. out: a worker has it, and what that has
+ * used is not known. */
+struct state_pace {
+    double tokens;
+    int64_t at_ms; /* Unix time */
+    bool out;
+};
+
+int state_pace_put(struct state *s, const char *destination,
+                   const struct state_pace *p, struct err *e);
+bool state_pace(struct state *s, const char *destination,
+                struct state_pace *p); /* false: there is none */
 
 #endif

@@ -280,16 +280,38 @@ static void attempts_are_kept_with_what_they_were_for(void **state)
 static void paused_ones_stay_so(void **state)
 {
     struct fixture *f = *state;
+    char why[64];
     struct err e;
 
-    assert_int_equal(state_pause(f->s, "hook", true, &e), 0);
-    assert_int_equal(state_pause(f->s, "hook", true, &e), 0);
+    assert_int_equal(state_pause(f->s, "hook", true, "", &e), 0);
+    assert_int_equal(state_pause(f->s, "hook", true, "410 Gone", &e), 0);
     reopen(f);
-    assert_true(state_paused(f->s, "hook"));
-    assert_false(state_paused(f->s, "other"));
-    assert_int_equal(state_pause(f->s, "hook", false, &e), 0);
+    assert_true(state_paused(f->s, "hook", why, sizeof why));
+    assert_string_equal(why, "410 Gone");
+    assert_false(state_paused(f->s, "other", why, sizeof why));
+    assert_string_equal(why, "");
+    assert_int_equal(state_pause(f->s, "hook", false, NULL, &e), 0);
     reopen(f);
-    assert_false(state_paused(f->s, "hook"));
+    assert_false(state_paused(f->s, "hook", why, sizeof why));
+}
+
+static void a_pace_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct state_pace p = { 2.5, 1700000000000, true };
+    struct err e;
+
+    assert_int_equal(state_pace_put(f->s, "hook", &p, &e), 0);
+    p.tokens = -1.5;
+    p.out = false;
+    assert_int_equal(state_pace_put(f->s, "hook", &p, &e), 0);
+    reopen(f);
+    p = (struct state_pace){ 0 };
+    assert_true(state_pace(f->s, "hook", &p));
+    assert_true(p.tokens == -1.5);
+    assert_int_equal(p.at_ms, 1700000000000);
+    assert_false(p.out);
+    assert_false(state_pace(f->s, "other", &p));
 }
 
 /* A child that ends without closing: what it committed is there, what it did
@@ -352,6 +374,7 @@ int main(void)
         TEST(ranges_grow_and_are_bounded),
         TEST(attempts_are_kept_with_what_they_were_for),
         TEST(paused_ones_stay_so),
+        TEST(a_pace_is_kept),
         TEST(a_commit_holds_and_the_rest_does_not),
         TEST(what_is_no_state_is_refused),
     };

@@ -66,6 +66,7 @@ static void generation_free(struct generation *n, bool kill)
     struct supervisor *s = n->group->s;
 
     lanes_release(s, n);
+    pace_release(s, n);
     tokens_release(s, n);
     if (s->ingest)
         child_send(s->ingest, MSG_WAKER_GONE, &n->waker, sizeof n->waker, -1);
@@ -150,6 +151,28 @@ static void refuse(struct group *g, struct generation *n, const char *why)
         }
 }
 
+/* A destination that has paused itself. */
+static void on_paused(struct group *g, mf_str text)
+{
+    char why[ERROR_TEXT_MAX + 1];
+    mf_str name, rest;
+    uint32_t len;
+
+    if (text.len < sizeof len)
+        return;
+    memcpy(&len, text.ptr, sizeof len);
+    if (len > text.len - sizeof len)
+        return;
+    name = (mf_str){ text.ptr + sizeof len, len };
+    rest = (mf_str){ name.ptr + len, text.len - sizeof len - len };
+    snprintf(why, sizeof why, "%.*s", (int)rest.len, rest.ptr);
+    for (struct sup_destination *d = g->s->destinations; d; d = d->next)
+        if (d->group == g && mf_eq(mf_cstr(d->name), name)) {
+            log_warn("%s: paused until it is resumed: %s", d->name, why);
+            destination_set_paused(g->s, d, true, why);
+        }
+}
+
 static void on_message(void *arg, uint32_t type, mf_str text, int fd)
 {
     struct generation *n = arg;
@@ -184,6 +207,12 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
     case MSG_DEAD:
     case MSG_REVIVED:
         lanes_message(g->s, n, type, text);
+        break;
+    case MSG_PACE:
+        pace_message(g->s, n, text);
+        break;
+    case MSG_PAUSED:
+        on_paused(g, text);
         break;
     case MSG_TOKEN_ASK:
     case MSG_TOKEN_PUT:

@@ -208,22 +208,48 @@ static void give(struct supervisor *s, struct generation *to,
     m.destination_len = (uint32_t)strlen(l->destination->name);
     ASSERT(!b.full);
     memcpy(b.data, &m, sizeof m);
+    pace_send(l->destination, to);
     child_send(to->child, MSG_LANE, b.data, b.len, -1);
     buf_deinit(&b);
     l->holder = to;
 }
 
+/* Nor is a destination: its rate, and the order of its events, are one
+ * worker's at a time. */
+static bool held_elsewhere(struct supervisor *s, const struct sup_lane *lane,
+                           const struct generation *to)
+{
+    for (struct sup_lane *l = s->lanes; l; l = l->next)
+        if (l->destination == lane->destination && l->holder &&
+            l->holder != to)
+            return true;
+    return false;
+}
+
+static struct generation *taker(struct supervisor *s, const struct sup_lane *l)
+{
+    struct generation *to = NULL;
+
+    if (!l->holder && l->destination && l->destination->group &&
+        replay_wants_holder(s, l))
+        to = group_live(l->destination->group);
+    return to && !held_elsewhere(s, l, to) ? to : NULL;
+}
+
 void lanes_offer(struct supervisor *s)
 {
-    for (struct sup_lane *l = s->lanes; l; l = l->next) {
-        struct generation *to = NULL;
+    struct generation *to;
+    bool first = false;
+    struct err e;
 
-        if (!l->holder && l->destination && l->destination->group &&
-            replay_wants_holder(s, l))
-            to = group_live(l->destination->group);
-        if (to)
+    for (struct sup_lane *l = s->lanes; l; l = l->next)
+        if ((to = taker(s, l)))
+            first |= pace_take(s, l->destination, to);
+    if (first && supervisor_commit(s, &e) != 0)
+        supervisor_log_state_error(s, &e);
+    for (struct sup_lane *l = s->lanes; l; l = l->next)
+        if ((to = taker(s, l)))
             give(s, to, l);
-    }
 }
 
 static void release(struct supervisor *s, struct sup_lane *l)

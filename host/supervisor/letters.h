@@ -15,10 +15,10 @@
 #define LETTER_IDS_MAX   1000  /* named in one request */
 #define LETTER_JOBS_KEPT 50    /* that have ended */
 #define LETTER_JOBS_MAX  100   /* under way */
-#define REVIVE_AT_ONCE   200   /* letters of a job with the workers */
+#define REVIVE_AT_ONCE   100   /* letters of a job with the workers */
 #define REVIVE_ROOM      (LANE_RETRIES_MAX / 2) /* of a lane's retries */
-#define DROP_AT_ONCE     500   /* letters in a turn */
-#define LETTERS_TURN_MS  20    /* between turns */
+#define DROP_AT_ONCE     100   /* letters in a turn */
+#define LETTERS_TURN_MS  5     /* between turns */
 #define LETTERS_WAIT_MS  250   /* for room, or for a worker */
 
 /* What was asked for. */

@@ -19,6 +19,8 @@
 #include <unistd.h>
 
 #define BACKLOG 4096
+#define BIND_TRIES    40    /* of an address in use, at the start */
+#define BIND_PAUSE_US 25000
 
 static socklen_t to_sockaddr(const struct conf_address *a,
                              struct sockaddr_storage *out)
@@ -63,8 +65,26 @@ static void bound_text(int fd, char *out, size_t size)
     }
 }
 
+/* Children of a supervisor that was killed hold its sockets until they have
+ * noticed, which may be a moment after the next one starts: so at the start
+ * an address in use is tried for a while. */
+static int bind_to(int fd, const struct sockaddr_storage *a, socklen_t len,
+                   bool patient)
+{
+    int left = patient ? BIND_TRIES : 1;
+
+    for (;;) {
+        if (bind(fd, (const struct sockaddr *)a, len) == 0 &&
+            listen(fd, BACKLOG) == 0)
+            return 0;
+        if (errno != EADDRINUSE || --left == 0)
+            return -1;
+        usleep(BIND_PAUSE_US);
+    }
+}
+
 static struct listener *open_listener(const struct conf_address *a,
-                                      struct err *e)
+                                      bool patient, struct err *e)
 {
     struct sockaddr_storage addr;
     socklen_t len = to_sockaddr(a, &addr);
@@ -80,8 +100,7 @@ static struct listener *open_listener(const struct conf_address *a,
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (!a->host)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
-    if (bind(fd, (struct sockaddr *)&addr, len) != 0 ||
-        listen(fd, BACKLOG) != 0) {
+    if (bind_to(fd, &addr, len, patient) != 0) {
         err_sys(e, "%s cannot be listened on", a->text);
         close(fd);
         return NULL;
@@ -136,7 +155,7 @@ static int keep_or_open(struct supervisor *s, const struct conf_address *a,
             l->keep = true;
             return 0;
         }
-    l = open_listener(a, e);
+    l = open_listener(a, !s->admin_listener, e);
     if (!l)
         return -1;
     l->keep = true;
@@ -161,7 +180,7 @@ int listen_update(struct supervisor *s, const struct config *c, struct err *e)
             l->keep = true;
     drop_unkept(s);
     if (!s->admin_listener)
-        s->admin_listener = open_listener(&c->admin.listen, e);
+        s->admin_listener = open_listener(&c->admin.listen, true, e);
     if (!s->admin_listener)
         return -1;
     if (s->data_fd >= 0 && listen_write_addresses(s, e) != 0)

@@ -178,7 +178,9 @@ static void apply_destination(struct supervisor *s, const struct config *c,
     if (fresh) {
         d = xcalloc(1, sizeof *d);
         snprintf(d->name, sizeof d->name, "%s", conf->name);
-        d->paused = state_paused(s->state, d->name);
+        d->paused = state_paused(s->state, d->name, d->pause_why,
+                                 sizeof d->pause_why);
+        pace_load(s, d);
         d->next = s->destinations;
         s->destinations = d;
     }
@@ -199,6 +201,7 @@ static void apply_destination(struct supervisor *s, const struct config *c,
            d->isolate == conf->isolate;
     snprintf(d->plugin, sizeof d->plugin, "%s", conf->plugin);
     d->isolate = conf->isolate;
+    d->rate = conf->rate;
     set_text(&d->spec, spec);
     set_text(&d->sources, sources);
     set_text(&d->problem, NULL);

@@ -137,6 +137,8 @@ static void write_destination(struct supervisor *s, struct json_out *w,
             exact &= is_exact(s, l);
             near |= l->near_retention;
         }
+    if (d->paused && *d->pause_why)
+        json_kstr(w, "paused_because", mf_cstr(d->pause_why));
     write_counters(w, &sum, backlog, exact);
     json_kbool(w, "near_retention", near);
     json_kint(w, "in_flight", d->status.in_flight);
@@ -343,8 +345,8 @@ static void answer_outcome(struct json_out *w, const struct outcome *o)
 }
 
 /* Paused for good before it is said so. */
-static void pause_destination(struct supervisor *s, struct sup_destination *d,
-                              bool on)
+void destination_set_paused(struct supervisor *s, struct sup_destination *d,
+                            bool on, const char *why)
 {
     char bytes[80] = { (char)on };
     size_t len = strlen(d->name);
@@ -353,7 +355,8 @@ static void pause_destination(struct supervisor *s, struct sup_destination *d,
     memcpy(bytes + 4, d->name, len);
     d->paused = on;
     poison_release(d);
-    if (state_pause(s->state, d->name, on, &e) != 0 ||
+    snprintf(d->pause_why, sizeof d->pause_why, "%s", on ? why : "");
+    if (state_pause(s->state, d->name, on, d->pause_why, &e) != 0 ||
         supervisor_commit(s, &e) != 0)
         supervisor_log_state_error(s, &e);
     supervisor_state_changed(s);
@@ -373,7 +376,7 @@ static void answer_destination(struct supervisor *s, struct json_out *w,
         return;
     }
     if (mf_eq(verb, MF_STR("pause")) || mf_eq(verb, MF_STR("resume")))
-        pause_destination(s, d, mf_eq(verb, MF_STR("pause")));
+        destination_set_paused(s, d, mf_eq(verb, MF_STR("pause")), "");
     json_kint(w, "status", 200);
     json_key(w, MF_STR("body"));
     write_destination(s, w, d);

@@ -13,6 +13,7 @@
  * groups.c       worker processes and their generations
  * poison.c       events that workers die over
  * lanes.c        cursors and what workers report
+ * pace.c         what is left of declared rates
  * records.c      the log of what became of events
  * letters.c      dead letters that are sent again or dropped
  * replays.c      stretches of the journal that are sent again
@@ -93,6 +94,11 @@ struct sup_destination {
     char *spec;       /* what the worker is told, JSON; NULL: never valid */
     char *sources;    /* names, one a line, of its connections */
     bool isolate, paused;
+    char pause_why[ERROR_TEXT_MAX + 1]; /* it paused itself; "": people did */
+    double rate;              /* declared, 0: none */
+    struct state_pace pace;   /* what is left of that, when a worker had it */
+    bool pace_known;          /* false: it never had one */
+    const struct generation *pacer; /* the worker that has it, or NULL */
     bool held;        /* after a run of events that its plugin died over */
     char held_why[160];
     unsigned outs;    /* dead letters of that kind without a delivery */
@@ -269,6 +275,19 @@ void lanes_message(struct supervisor *s, const struct generation *from,
                    uint32_t type, mf_str text);
 void lanes_free(struct supervisor *s);
 
+/* ---- pace.c ---- */
+void pace_load(struct supervisor *s, struct sup_destination *d);
+/* It is the worker's from now on. True if that must be durable before it is
+ * sent. */
+bool pace_take(struct supervisor *s, struct sup_destination *d,
+               const struct generation *to);
+void pace_send(struct sup_destination *d, struct generation *to);
+/* MSG_PACE of a worker. */
+void pace_message(struct supervisor *s, const struct generation *from,
+                  mf_str text);
+/* The worker has ended. */
+void pace_release(struct supervisor *s, const struct generation *n);
+
 /* ---- records.c ---- */
 /* After lanes_load(). */
 int records_load(struct supervisor *s, struct err *e);
@@ -373,6 +392,9 @@ bool explain_ask(struct supervisor *s, uint64_t id, mf_str question);
 
 /* ---- status.c ---- */
 void status_write(struct supervisor *s, struct buf *to);
+/* A destination pauses, or goes on. why: "" if people want it. */
+void destination_set_paused(struct supervisor *s, struct sup_destination *d,
+                            bool on, const char *why);
 /* Members of an answer that refuses. */
 void status_refuse(struct json_out *w, int status, const char *code,
                    const char *message);

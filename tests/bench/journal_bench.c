@@ -155,8 +155,10 @@ int main(int argc, char **argv)
         return 1;
     }
     while (atomic_load(&b.head.durable) < WARM) {
+        uint64_t before = atomic_load(&b.head.durable);
+
         append_group(&b, 1000);
-        wait_for(&b, atomic_load(&b.head.durable) + 1);
+        wait_for(&b, before + 1);
     }
     for (unsigned i = 0; i < readers; i++)
         pthread_create(&threads[i], NULL, tail_reader, &b);

@@ -1,6 +1,6 @@
 # The whole program, from a request at the ingest API to a receiver. One file,
 # one test; those that measure rates run alone.
-set(integration_alone isolation crash reload drain)
+set(integration_alone isolation crash reload drain control)
 
 find_program(PYTHON3 python3)
 file(GLOB integration_tests CONFIGURE_DEPENDS

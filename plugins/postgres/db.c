@@ -156,12 +156,41 @@ static void no_notice(void *arg, const PGresult *r)
     (void)r;
 }
 
+/* Starts with the addresses that the host has now; a directory is none. */
+static int start(struct db *db, const char *const *keywords,
+                 const char *const *values)
+{
+    const char *k[CONNECT_OPTIONS + 2] = { "hostaddr" };
+    const char *v[CONNECT_OPTIONS + 2];
+    struct out hosts = { 0 }, addresses = { 0 };
+    const char *why = NULL;
+    size_t n = 0;
+
+    for (; keywords[n] && n < CONNECT_OPTIONS; n++) {
+        k[n + 1] = keywords[n];
+        v[n + 1] = values[n];
+    }
+    k[n + 1] = NULL;
+    out_text(&addresses, "");
+    if (v[1][0] != '/') {
+        why = resolve(&db->lookup, v[1], db_left(db), &hosts, &addresses);
+        v[1] = why ? v[1] : hosts.data;
+    }
+    v[0] = addresses.data;
+    if (!why)
+        db->conn = PQconnectStartParams(k, v, 0);
+    out_free(&hosts);
+    out_free(&addresses);
+    return why ? lose(db, why) : 0;
+}
+
 int db_connect(struct db *db, const char *const *keywords,
                const char *const *values)
 {
     PostgresPollingStatusType at = PGRES_POLLING_WRITING;
 
-    db->conn = PQconnectStartParams(keywords, values, 0);
+    if (start(db, keywords, values) != 0)
+        return -1;
     if (!db->conn)
         return lose(db, "out of memory");
     if (PQstatus(db->conn) == CONNECTION_BAD)

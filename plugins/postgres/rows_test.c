@@ -12,6 +12,9 @@
 #include "json/json.h"
 #include "plugin/inner.h"
 
+#include <netdb.h>
+#include <netinet/in.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -386,13 +389,64 @@ static void test_newest(void **state)
     call_free(c);
 }
 
+/* ---- a resolver that hangs ---- */
+
+static pthread_mutex_t stuck = PTHREAD_MUTEX_INITIALIZER;
+static unsigned asked;
+
+/* Takes the place of libc's for all of this process. */
+int getaddrinfo(const char *name, const char *service,
+                const struct addrinfo *hints, struct addrinfo **out)
+{
+    static const struct sockaddr_in loopback = { .sin_family = AF_INET,
+                                                 .sin_addr = { 0x0100007f } };
+    struct addrinfo *a = calloc(1, sizeof *a + sizeof loopback);
+
+    (void)name;
+    (void)service;
+    (void)hints;
+    asked++;
+    pthread_mutex_lock(&stuck);
+    pthread_mutex_unlock(&stuck);
+    a->ai_addrlen = sizeof loopback;
+    a->ai_addr = memcpy(a + 1, &loopback, sizeof loopback);
+    *out = a;
+    return 0;
+}
+
+void freeaddrinfo(struct addrinfo *a)
+{
+    free(a);
+}
+
+static void test_resolver(void **state)
+{
+    struct out hosts = { 0 }, addresses = { 0 };
+    struct lookup *pending = NULL;
+
+    (void)state;
+    pthread_mutex_lock(&stuck);
+    for (int i = 0; i < 3; i++)
+        assert_string_equal(resolve(&pending, "db.k.example", 10, &hosts,
+                                    &addresses),
+                            "the resolver does not answer");
+    assert_int_equal(asked, 1);
+    pthread_mutex_unlock(&stuck);
+    assert_null(resolve(&pending, "db.k.example", 60000, &hosts, &addresses));
+    assert_null(pending);
+    assert_string_equal(hosts.data, "db.k.example");
+    assert_string_equal(addresses.data, "127.0.0.1");
+    out_free(&hosts);
+    out_free(&addresses);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),  cmocka_unit_test(test_taken),
         cmocka_unit_test(test_types),  cmocka_unit_test(test_fit),
         cmocka_unit_test(test_cut),    cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_newest),
+        cmocka_unit_test(test_newest), cmocka_unit_test(test_resolver),
     };
 
     if (argc > 1 && strcmp(argv[1], "--rows") == 0)

@@ -7,6 +7,7 @@
  * values.c     what type a value has, and how it is written for a column
  * tables.c     the tables of a batch: their columns and rows, in memory
  * rows.c       from an event to its rows
+ * resolve.c    the addresses of the server, within the deadline
  * db.c         the connection; nothing in it waits beyond a deadline
  * catalog.c    which tables and columns there are, and making those missing
  * load.c       the rows of a batch into the database, in one transaction
@@ -203,10 +204,23 @@ const char *rows_of_event(struct tables *t, const struct dialect *d,
 void rows_discard(struct tables *t, const struct table *of,
                   const struct row *row, const struct cell *cell);
 
+/* ---- resolve.c ---- */
+
+struct lookup;
+
+/* Appends the addresses of a host, and its name as often, as libpq takes them.
+ * NULL, or why there are none. *pending is what is still being asked. */
+const char *resolve(struct lookup **pending, const char *host,
+                    int64_t wait_ms, struct out *hosts,
+                    struct out *addresses);
+
 /* ---- db.c ---- */
+
+#define CONNECT_OPTIONS 16
 
 struct db {
     PGconn *conn; /* NULL: there is none */
+    struct lookup *lookup;
     int64_t deadline; /* of what is being done, Unix ms */
     char state[6];    /* SQLSTATE of the last failure, "" if none came */
     char error[ERROR_BYTES];
@@ -214,6 +228,7 @@ struct db {
     uint32_t inserts; /* done since db_start() */
 };
 
+/* The first keyword is the host's; the last NULL. */
 int db_connect(struct db *db, const char *const *keywords,
                const char *const *values);
 void db_close(struct db *db);
@@ -260,8 +275,6 @@ struct dialect {
 };
 
 extern const struct dialect warehouse_dialect;
-
-#define CONNECT_OPTIONS 16
 
 struct warehouse {
     const struct dialect *dialect;

@@ -3,27 +3,14 @@
  * siphash.c - see siphash.h. */
 #include "base/siphash.h"
 
-#include <endian.h>
+#include "base/bytes.h"
+
 #include <stdint.h>
 #include <string.h>
 
 struct sip {
     uint64_t a, b, c, d;
 };
-
-static uint64_t get64(const unsigned char *p)
-{
-    uint64_t v;
-
-    memcpy(&v, p, 8);
-    return le64toh(v);
-}
-
-static void put64(unsigned char *p, uint64_t v)
-{
-    v = htole64(v);
-    memcpy(p, &v, 8);
-}
 
 static uint64_t left(uint64_t x, int by)
 {

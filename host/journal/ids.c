@@ -3,6 +3,7 @@
  * ids.c - the bytes of ids.h, put and taken. Does no I/O but for the uuid. */
 #include "journal/ids.h"
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/io.h"
 #include "base/mem.h"
@@ -10,7 +11,6 @@
 #include "journal/segment.h"
 
 #include <dirent.h>
-#include <endian.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,34 +21,6 @@
 #define ID_BYTES 512 /* hashed without another buffer */
 
 static const char magic[8] = "MFJIDS\r\n";
-
-static void put32(unsigned char *p, uint32_t v)
-{
-    v = htole32(v);
-    memcpy(p, &v, 4);
-}
-
-static void put64(unsigned char *p, uint64_t v)
-{
-    v = htole64(v);
-    memcpy(p, &v, 8);
-}
-
-static uint32_t get32(const unsigned char *p)
-{
-    uint32_t v;
-
-    memcpy(&v, p, 4);
-    return le32toh(v);
-}
-
-static uint64_t get64(const unsigned char *p)
-{
-    uint64_t v;
-
-    memcpy(&v, p, 8);
-    return le64toh(v);
-}
 
 /* ---- the hash ---- */
 

@@ -3,10 +3,10 @@
  * segment.c - the bytes of segment.h, put and taken. Does no I/O. */
 #include "journal/segment.h"
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
 
-#include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,48 +17,6 @@
 static const char header_magic[8] = "MFJSEG\r\n";
 static const char footer_magic[8] = "MFJSEAL\n";
 static const char meta_magic[8] = "MFJMETA\n";
-
-static void put16(unsigned char *p, uint16_t v)
-{
-    v = htole16(v);
-    memcpy(p, &v, 2);
-}
-
-static void put32(unsigned char *p, uint32_t v)
-{
-    v = htole32(v);
-    memcpy(p, &v, 4);
-}
-
-static void put64(unsigned char *p, uint64_t v)
-{
-    v = htole64(v);
-    memcpy(p, &v, 8);
-}
-
-static uint16_t get16(const unsigned char *p)
-{
-    uint16_t v;
-
-    memcpy(&v, p, 2);
-    return le16toh(v);
-}
-
-static uint32_t get32(const unsigned char *p)
-{
-    uint32_t v;
-
-    memcpy(&v, p, 4);
-    return le32toh(v);
-}
-
-static uint64_t get64(const unsigned char *p)
-{
-    uint64_t v;
-
-    memcpy(&v, p, 8);
-    return le64toh(v);
-}
 
 /* The sum of n bytes whose bytes 12..15 count as zeros. */
 static uint32_t sum_around_12(uint32_t seed, const unsigned char *p, size_t n)

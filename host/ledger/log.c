@@ -3,6 +3,7 @@
  * log.c - see log.h. */
 #include "ledger/log.h"
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/io.h"
 #include "base/mem.h"
@@ -27,29 +28,6 @@ struct ledger_log {
 };
 
 static const unsigned char magic[8] = "MFOUTC\r\n";
-
-static void put32(unsigned char *p, uint32_t v)
-{
-    for (int i = 0; i < 4; i++)
-        p[i] = (unsigned char)(v >> 8 * i);
-}
-
-static void put64(unsigned char *p, uint64_t v)
-{
-    put32(p, (uint32_t)v);
-    put32(p + 4, (uint32_t)(v >> 32));
-}
-
-static uint32_t get32(const unsigned char *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
-           (uint32_t)p[3] << 24;
-}
-
-static uint64_t get64(const unsigned char *p)
-{
-    return get32(p) | (uint64_t)get32(p + 4) << 32;
-}
 
 void ledger_log_name(char name[LEDGER_NAME], uint64_t n)
 {

@@ -13,8 +13,6 @@
 
 #define OBJECTS_MAX 75 /* in one request to /users/track */
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
 enum {
     EXTERNAL_ID, BRAZE_ID, EMAIL, PHONE, ALIAS_NAME, ALIAS_LABEL, NAME, TIME,
     PROPERTIES, EXISTING_ONLY, CUSTOM, PRODUCTS, PRODUCT, CART_CHANGE,
@@ -86,7 +84,7 @@ static mf_str mode_fault(mf_call *c)
 
     if (!a->modes[0] || (a->existing == ALIAS_SAYS_TOO && !mode.len))
         return MF_STR("");
-    for (size_t k = 0; k < COUNT(a->modes) && a->modes[k]; k++)
+    for (size_t k = 0; k < KIT_N(a->modes) && a->modes[k]; k++)
         if (mf_eq(mode, mf_cstr(a->modes[k])))
             return MF_STR("");
     return MF_JOIN(c, MF_STR("the mapping's sync mode must be "),
@@ -207,7 +205,7 @@ static void write_purchases(mf_call *c, kit_records *at, const mf_event *e,
         mf_w_str(at->w, "currency", mf_given(currency) ? mf_text(c, currency)
                                                        : MF_STR("USD"));
         mf_w_object(at->w, "properties");
-        kit_w_others(c, at->w, product, own, COUNT(own), order);
+        kit_w_others(c, at->w, product, own, KIT_N(own), order);
         kit_w_others(c, at->w, order, not_of_order, 1, KIT_ABSENT);
         mf_w_end(at->w);
         mf_w_end(at->w);
@@ -274,7 +272,7 @@ static void put_gender(mf_call *c, mf_writer *w, mf_val gender)
     };
     mf_str word = kit_lower(c, mf_text(c, gender));
 
-    for (size_t k = 0; k < COUNT(genders); k++)
+    for (size_t k = 0; k < KIT_N(genders); k++)
         if (mf_eq(word, mf_cstr(genders[k].word))) {
             mf_w_str(w, "gender", mf_cstr(genders[k].letter));
             return;
@@ -284,7 +282,7 @@ static void put_gender(mf_call *c, mf_writer *w, mf_val gender)
 
 static void put_attribute(mf_call *c, mf_writer *w, mf_str key, mf_val v)
 {
-    size_t k = kit_index(key, profile, COUNT(profile));
+    size_t k = kit_index(key, profile, KIT_N(profile));
 
     if (k <= P_EXISTING ||
         ((k == P_GROUPS || k == P_LOCATION) && v.len == 2)) /* [] or {} */
@@ -308,7 +306,7 @@ static void write_attributes(mf_call *c, kit_records *at, const mf_event *e,
 
     kit_record(at, i);
     mf_w_object(at->w, NULL);
-    kit_w_others(c, at->w, mf_field(e, CUSTOM), profile, COUNT(profile),
+    kit_w_others(c, at->w, mf_field(e, CUSTOM), profile, KIT_N(profile),
                  KIT_ABSENT);
     while (mf_next(c, mf_payload(e), &it, &key, &value))
         put_attribute(c, at->w, key, value);
@@ -352,7 +350,7 @@ static const struct {
 static uint32_t shop_event(mf_call *c, const mf_event *e)
 {
     return 1u << kit_index(mf_text(c, mf_field(e, NAME)), shop_events,
-                           COUNT(shop_events));
+                           KIT_N(shop_events));
 }
 
 static int32_t check_cart(mf_call *c, const mf_event *e, uint32_t *objects,
@@ -382,16 +380,16 @@ static void write_product(mf_call *c, mf_writer *w, mf_val product)
 
     mf_w_object(w, NULL);
     while (mf_next(c, product, &it, &key, &value)) {
-        size_t k = kit_index(key, own, COUNT(own));
+        size_t k = kit_index(key, own, KIT_N(own));
 
-        if (k < COUNT(own))
+        if (k < KIT_N(own))
             mf_w_val(w, own[k], value);
         else
             more = 1;
     }
     if (more) {
         mf_w_object(w, "metadata");
-        kit_w_others(c, w, product, own, COUNT(own), KIT_ABSENT);
+        kit_w_others(c, w, product, own, KIT_N(own), KIT_ABSENT);
         mf_w_end(w);
     }
     mf_w_end(w);
@@ -413,7 +411,7 @@ static void write_shop_event(mf_call *c, kit_records *at, const mf_event *e,
     mf_w_val(w, "currency", mf_get(c, mf_payload(e), "currency"));
     mf_w_val(w, "source", mf_get(c, mf_payload(e), "source"));
     mf_w_val(w, "metadata", mf_get(c, mf_payload(e), "metadata"));
-    for (size_t k = 0; k < COUNT(shop_properties); k++)
+    for (size_t k = 0; k < KIT_N(shop_properties); k++)
         if (shop_properties[k].events & event)
             mf_w_val(w, shop_properties[k].name,
                      mf_get(c, mf_payload(e), shop_properties[k].field));
@@ -642,7 +640,7 @@ static int32_t trigger(mf_call *c, const mf_event *e, mf_str path)
                                  : MF_STR("no broadcast and no recipients"));
     w = mf_json_body(send_to(c, "POST", path));
     mf_w_object(w, NULL);
-    kit_w_others(c, w, mf_payload(e), own, recipients ? COUNT(own) : 1,
+    kit_w_others(c, w, mf_payload(e), own, recipients ? KIT_N(own) : 1,
                  KIT_ABSENT);
     if (recipients)
         write_recipients(c, w, e);
@@ -813,7 +811,7 @@ static int32_t judge_catalog(const void *self, mf_call *c, const mf_request *r,
 /* ---- */
 
 #define BASE(SLUG, ...)                                                        \
-    .base = { .slug = SLUG, .paths = paths, .path_count = COUNT(paths),        \
+    .base = { .slug = SLUG, .paths = paths, .path_count = KIT_N(paths),        \
               __VA_ARGS__ }
 #define TRACK(SLUG, ARRAY, WRITE, CHECK, LAST, EXISTING, MODE, OTHER_MODE)     \
     { BASE(SLUG, .perform = track_one, .perform_batch = track,                 \
@@ -852,5 +850,5 @@ static const struct braze_action actions[] = {
 MF_EXPORT const mf_destination mf_destination_v1 = {
     .size = sizeof(mf_destination), .abi_minor = MF_ABI_MINOR,
     .action_size = sizeof(struct braze_action), .actions = &actions[0].base,
-    .action_count = COUNT(actions),
+    .action_count = KIT_N(actions),
 };

@@ -10,8 +10,6 @@
  *               "message":"..."}]} */
 #include <manifold/kit.h>
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
 enum {
     PERSON_ID, ID, EMAIL, ANONYMOUS_ID, TIMESTAMP, CONVERT, NAME, URL, EVENT_ID,
     DATA, CUSTOM, CREATED, GROUP, OBJECT, OBJECT_TYPE, USER, RELATIONSHIP,
@@ -220,7 +218,7 @@ static void write_person(mf_call *c, mf_writer *w, const mf_event *e)
     mf_val custom = mf_field(e, CUSTOM), group = mf_field(e, GROUP);
 
     mf_w_object(w, "attributes");
-    put_members(c, w, custom, own, COUNT(own), converts(e));
+    put_members(c, w, custom, own, KIT_N(own), converts(e));
     if (mf_truthy(c, mf_field(e, CREATED)))
         put_either(c, w, e, CREATED, KIT_ABSENT);
     put_either(c, w, e, EMAIL, custom);
@@ -293,7 +291,7 @@ static void write_object(mf_call *c, mf_writer *w, const mf_event *e)
 
     if (identify || anonymous) {
         mf_w_object(w, "attributes");
-        put_members(c, w, custom, own, COUNT(own), converts(e));
+        put_members(c, w, custom, own, KIT_N(own), converts(e));
         put_either(c, w, e, CREATED, custom);
         put_either(c, w, e, ANONYMOUS_ID, custom);
         mf_w_end(w);
@@ -440,7 +438,7 @@ static int32_t test_authentication(const void *self, mf_call *c,
 /* ---- */
 
 #define BASE(SLUG, ...)                                                        \
-    .base = { .slug = SLUG, .paths = paths, .path_count = COUNT(paths),        \
+    .base = { .slug = SLUG, .paths = paths, .path_count = KIT_N(paths),        \
               __VA_ARGS__ }
 #define ENTITY(SLUG, TYPE, ACTION, WHO, WRITE)                                 \
     { BASE(SLUG, .perform = change, .perform_batch = change_many,              \
@@ -473,5 +471,5 @@ static const struct cio_action actions[] = {
 MF_EXPORT const mf_destination mf_destination_v1 = {
     .size = sizeof(mf_destination), .abi_minor = MF_ABI_MINOR,
     .action_size = sizeof(struct cio_action), .actions = &actions[0].base,
-    .action_count = COUNT(actions),
+    .action_count = KIT_N(actions),
 };

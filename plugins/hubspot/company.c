@@ -168,7 +168,7 @@ static int32_t by_key(mf_call *c, struct company *k, const mf_request *r,
     if (fields.type != MF_OBJECT || fields.len <= 2)
         return create(c, k, r);
     hs_search(c, MF_STR("companies"), fields, MF_STR("name"), wanted,
-              COUNT(wanted), SEARCH, k);
+              KIT_N(wanted), SEARCH, k);
     return MF_CONTINUE;
 }
 

@@ -44,7 +44,7 @@ static int32_t behavioral(const void *self, mf_call *c, const mf_event *e)
 
 static const mf_action actions[] = {
     { .slug = "sendCustomBehavioralEvent", .paths = behavioral_paths,
-      .path_count = COUNT(behavioral_paths), .perform = behavioral },
+      .path_count = KIT_N(behavioral_paths), .perform = behavioral },
     { .slug = "upsertContact", .paths = hs_contact_paths,
       .path_count = HS_CONTACT_PATHS, .perform = hs_contact,
       .perform_batch = hs_contacts, .judge = hs_contact_judge },

@@ -8,8 +8,6 @@
 
 #include <manifold/kit.h>
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
 /* What HubSpot said of properties is believed for so long. */
 #define HS_KEEP_MS 60000
 

@@ -349,7 +349,7 @@ static int has_work(const struct chain *k)
 
     while (i < k->member_count && k->members[i].out)
         i++;
-    return i < k->member_count && k->phase < COUNT(phases);
+    return i < k->member_count && k->phase < KIT_N(phases);
 }
 
 /* On to the next phase that has something to send. */
@@ -439,7 +439,7 @@ int32_t hs_objects_batch(const void *self, mf_call *c,
     (void)self;
     if (refused)
         return refused;
-    if (kit_index(kit_sync_mode(c), modes, COUNT(modes)) == COUNT(modes))
+    if (kit_index(kit_sync_mode(c), modes, KIT_N(modes)) == KIT_N(modes))
         return mf_fail(c, MF_INVALID,
                        MF_STR("the sync mode must be add, update or upsert"));
     for (uint32_t i = 0; i < n; i++)

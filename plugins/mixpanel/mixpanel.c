@@ -107,8 +107,7 @@ static const char *const names[] = {
     [N_VERSION] = "$browser_version",
     COPIED(NAME)
 };
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-_Static_assert(COUNT(names) <= 64, "a bit each in struct record");
+_Static_assert(KIT_N(names) <= 64, "a bit each in struct record");
 
 /* What an order says of itself and not of each of its products. */
 static const char *const order_only[] = {
@@ -228,9 +227,9 @@ static uint64_t names_in(mf_call *c, mf_val object)
     mf_str key;
 
     while (mf_next(c, object, &it, &key, &value)) {
-        size_t name = kit_index(key, names, COUNT(names));
+        size_t name = kit_index(key, names, KIT_N(names));
 
-        if (name < COUNT(names))
+        if (name < KIT_N(names))
             taken |= UINT64_C(1) << name;
     }
     return taken;
@@ -257,7 +256,7 @@ static void put_browser(mf_call *c, const struct record *r, const mf_event *e)
 
     if (!agent.len)
         return;
-    for (size_t i = 0; i < COUNT(browsers) && !mark; i++) {
+    for (size_t i = 0; i < KIT_N(browsers) && !mark; i++) {
         if (!kit_has(agent, mf_cstr(browsers[i].mark)))
             continue;
         name = browsers[i].browser;
@@ -288,7 +287,7 @@ static void put_context(const struct mixpanel *m, mf_call *c,
     if (m->source.len)
         put_text(r, N_SOURCE_NAME, m->source);
     put_browser(c, r, e);
-    for (size_t i = N_COPIED; i < COUNT(names); i++)
+    for (size_t i = N_COPIED; i < KIT_N(names); i++)
         put(r, i, mf_field(e, (uint32_t)(i - N_COPIED + SPECIAL)));
 }
 
@@ -313,7 +312,7 @@ static void write_record(const struct mixpanel *m, mf_call *c, mf_writer *w,
         mf_w_int(w, "time", mf_time(c, mf_field(e, TIME), mf_now(c)) - nth);
     put_text(&r, N_INSERT_ID, id);
     put_context(m, c, &r, e);
-    kit_w_others(c, w, properties, order_only, nth ? COUNT(order_only) : 0,
+    kit_w_others(c, w, properties, order_only, nth ? KIT_N(order_only) : 0,
                  product);
     kit_w_others(c, w, product, NULL, 0, KIT_ABSENT);
     mf_w_end(w);
@@ -507,7 +506,7 @@ static int32_t identify(const void *self, mf_call *c, const mf_event *e)
     if (set) {
         w = start_engage(m, c, e);
         mf_w_object(w, "$set");
-        write_traits(c, w, traits, user_traits, COUNT(user_traits));
+        write_traits(c, w, traits, user_traits, KIT_N(user_traits));
         if (mf_truthy(c, first) && mf_truthy(c, last) &&
             kit_member(c, traits, MF_STR("name")).type == MF_ABSENT &&
             kit_member(c, traits, MF_STR("$name")).type == MF_ABSENT)
@@ -533,7 +532,7 @@ static int32_t identify_group(const void *self, mf_call *c, const mf_event *e)
     mf_w_str(w, "$group_key", key.len ? key : MF_STR("$group_id"));
     mf_w_val(w, "$group_id", mf_truthy(c, id) ? id : mf_field(e, GROUP));
     mf_w_object(w, "$set");
-    write_traits(c, w, traits, group_traits, COUNT(group_traits));
+    write_traits(c, w, traits, group_traits, KIT_N(group_traits));
     mf_w_end(w);
     mf_w_end(w);
     send_form(m, c, MF_STR("/groups"), w);
@@ -583,11 +582,11 @@ static int32_t increment(const void *self, mf_call *c, const mf_event *e)
 }
 
 #define IMPORT(SLUG)                                                           \
-    { .slug = SLUG, .paths = event_paths, .path_count = COUNT(event_paths),    \
+    { .slug = SLUG, .paths = event_paths, .path_count = KIT_N(event_paths),    \
       .perform = import_one, .perform_batch = import_batch,                    \
       .judge = import_judge }
 #define PROFILE(SLUG, FUNCTION)                                                \
-    { .slug = SLUG, .paths = user_paths, .path_count = COUNT(user_paths),      \
+    { .slug = SLUG, .paths = user_paths, .path_count = KIT_N(user_paths),      \
       .perform = FUNCTION }
 
 static const mf_action actions[] = {
@@ -600,6 +599,6 @@ static const mf_action actions[] = {
 };
 
 MF_EXPORT const mf_destination mf_destination_v1 = {
-    MF_HEADER, .actions = actions, .action_count = COUNT(actions),
+    MF_HEADER, .actions = actions, .action_count = KIT_N(actions),
     .create = create,
 };

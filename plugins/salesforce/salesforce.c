@@ -12,7 +12,6 @@
  * small letters: last_name is LastName, billing_city is BillingCity. */
 #include "salesforce.h"
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 #define VERSION      "/services/data/v53.0"
 #define LIMIT_MS     300000 /* of quiet when the day's requests are used up */
 
@@ -87,15 +86,15 @@ static enum operation operation_of(mf_call *c, const mf_event *e, int sync)
 
     if (sync && mf_eq(said, MF_STR("add")))
         return OP_CREATE;
-    op = said.len ? kit_index(said, operations, COUNT(operations)) : OP_NONE;
-    return op < COUNT(operations) ? (enum operation)op : OP_NONE;
+    op = said.len ? kit_index(said, operations, KIT_N(operations)) : OP_NONE;
+    return op < KIT_N(operations) ? (enum operation)op : OP_NONE;
 }
 
 /* A new record without these would be refused, and an upsert may have to make
  * one. */
 static mf_str missing(mf_call *c, const struct sf_action *a, const mf_event *e)
 {
-    for (size_t i = 0; i < COUNT(a->needed) && a->needed[i]; i++)
+    for (size_t i = 0; i < KIT_N(a->needed) && a->needed[i]; i++)
         if (!mf_truthy(c, mf_get(c, mf_payload(e), a->needed[i])))
             return mf_cstr(a->needed[i]);
     return (mf_str){ NULL, 0 };
@@ -154,8 +153,8 @@ static mf_str camel(struct fields *f, mf_str key)
 uint32_t sf_next(mf_call *c, struct fields *f, mf_str *name, mf_val *value)
 {
     while (!f->in_custom && mf_next(c, f->payload, &f->it, name, value)) {
-        if (kit_index(*name, not_fields, COUNT(not_fields)) <
-                COUNT(not_fields) ||
+        if (kit_index(*name, not_fields, KIT_N(not_fields)) <
+                KIT_N(not_fields) ||
             (value->type == MF_STRING && value->len == 2))
             continue;
         *name = camel(f, *name);
@@ -335,7 +334,7 @@ static int32_t perform(const void *self, mf_call *c, const mf_event *e)
 
 int32_t sf_class(mf_str error)
 {
-    for (size_t i = 0; i < COUNT(passing); i++)
+    for (size_t i = 0; i < KIT_N(passing); i++)
         if (kit_starts(error, mf_cstr(passing[i].code)))
             return passing[i].status;
     return MF_INVALID;

@@ -8,8 +8,6 @@
 
 #define EVENT_BYTES_MAX 32768
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
 struct kind {
     mf_action base;
     const char *type;
@@ -43,7 +41,7 @@ static const char *const context_names[] = {
     "app", "campaign", "device", "ip", "locale", "location", "network", "os",
     "page", "screen", "userAgent", "timezone",
 };
-_Static_assert(CONTEXT + COUNT(context_names) == COUNT(paths), "a name each");
+_Static_assert(CONTEXT + KIT_N(context_names) == KIT_N(paths), "a name each");
 
 static int is(const struct kind *k, const char *type)
 {
@@ -58,7 +56,7 @@ static void write_context(mf_call *c, mf_writer *w, const struct kind *k,
     mf_w_object(w, "context");
     if (is(k, "track"))
         mf_w_val(w, "traits", kit_merge(c, KIT_ABSENT, mf_field(e, TRAITS)));
-    for (uint32_t i = 0; i < COUNT(context_names); i++)
+    for (uint32_t i = 0; i < KIT_N(context_names); i++)
         mf_w_val(w, context_names[i], mf_field(e, CONTEXT + i));
     mf_w_val(w, "consent", kit_merge(c, KIT_ABSENT, mf_field(e, CONSENT)));
     if (!is(k, "group"))
@@ -117,7 +115,7 @@ static mf_val unchanged(mf_call *c, const mf_event *e)
     mf_writer *w = mf_value(c);
 
     mf_w_object(w, NULL);
-    kit_w_others(c, w, mf_field(e, 0), servers_own, COUNT(servers_own),
+    kit_w_others(c, w, mf_field(e, 0), servers_own, KIT_N(servers_own),
                  KIT_ABSENT);
     mf_w_end(w);
     return mf_done(w);
@@ -202,7 +200,7 @@ static int32_t judge(const void *self, mf_call *c, const mf_request *r,
 static const char *const event_path[] = { "event" };
 
 #define KIND(SLUG, PATHS, TYPE, MEMBERS)                                       \
-    { .base = { .slug = SLUG, .paths = PATHS, .path_count = COUNT(PATHS),      \
+    { .base = { .slug = SLUG, .paths = PATHS, .path_count = KIT_N(PATHS),      \
                 .perform = send_one, .perform_batch = send_batch,              \
                 .judge = judge },                                              \
       .type = TYPE, .members = MEMBERS }
@@ -219,5 +217,5 @@ static const struct kind kinds[] = {
 MF_EXPORT const mf_destination mf_destination_v1 = {
     .size = sizeof(mf_destination), .abi_minor = MF_ABI_MINOR,
     .action_size = sizeof(struct kind), .actions = &kinds[0].base,
-    .action_count = COUNT(kinds),
+    .action_count = KIT_N(kinds),
 };

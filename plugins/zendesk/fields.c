@@ -95,7 +95,7 @@ static void w_value(mf_call *c, mf_writer *w, mf_val value, mf_str type)
     static const char *const as_is[] = { "checkbox", "integer", "decimal",
                                          "multiselect", "lookup" };
 
-    if (!mf_given(value) || kit_index(type, as_is, COUNT(as_is)) < COUNT(as_is))
+    if (!mf_given(value) || kit_index(type, as_is, KIT_N(as_is)) < KIT_N(as_is))
         mf_w_val(w, NULL, value);
     else if (value.type == MF_ARRAY || value.type == MF_OBJECT)
         mf_w_str(w, NULL, mf_stringify(c, value));

@@ -168,7 +168,7 @@ int32_t zd_organization(const void *self, mf_call *c, const mf_event *e)
         return mf_fail(c, MF_INVALID,
                        MF_STR("no user_id, and allowGroupWithoutUserId is "
                               "off"));
-    t->left = zd_custom(c, mf_field(e, CUSTOM), known, COUNT(known));
+    t->left = zd_custom(c, mf_field(e, CUSTOM), known, KIT_N(known));
     return zd_with_fields(c, t, mf_is_true(mf_field(e, MAKE)),
                           write_organization);
 }

@@ -52,7 +52,7 @@ static int32_t of_id(mf_call *c, struct task *t, const mf_request *r,
                      const mf_response *a)
 {
     static const char *const shut[] = { "closed" };
-    mf_str ticket = first_but(c, a, shut, COUNT(shut));
+    mf_str ticket = first_but(c, a, shut, KIT_N(shut));
 
     if (!kit_ok(a))
         return MF_OK;
@@ -68,7 +68,7 @@ static int32_t of_user(mf_call *c, struct task *t, const mf_request *r,
                        const mf_response *a)
 {
     static const char *const shut[] = { "solved", "closed" };
-    mf_str ticket = first_but(c, a, shut, COUNT(shut));
+    mf_str ticket = first_but(c, a, shut, KIT_N(shut));
 
     if (!kit_ok(a))
         return MF_OK;

@@ -192,6 +192,6 @@ int32_t zd_user(const void *self, mf_call *c, const mf_event *e)
     if (!text(c, t, EXTERNAL_ID).len && !text(c, t, EMAIL).len)
         return mf_fail(c, MF_INVALID,
                        MF_STR("one of external_id and email is needed"));
-    t->left = zd_custom(c, mf_field(e, CUSTOM), known, COUNT(known));
+    t->left = zd_custom(c, mf_field(e, CUSTOM), known, KIT_N(known));
     return zd_with_fields(c, t, mf_is_true(mf_field(e, MAKE)), write_user);
 }

@@ -83,7 +83,7 @@ static mf_str words(mf_call *c, const mf_response *a)
 
     if (details.type == MF_OBJECT && mf_next(c, details, &it, &key, &one))
         why = mf_text(c, mf_get(c, one, "[0].description"));
-    for (size_t i = 0; i < COUNT(places) && !why.len; i++)
+    for (size_t i = 0; i < KIT_N(places) && !why.len; i++)
         why = mf_text(c, mf_get(c, all, places[i]));
     return why;
 }
@@ -157,6 +157,6 @@ static const mf_action actions[] = {
 };
 
 MF_EXPORT const mf_destination mf_destination_v1 = {
-    MF_HEADER, .actions = actions, .action_count = COUNT(actions),
+    MF_HEADER, .actions = actions, .action_count = KIT_N(actions),
     .create = create,
 };

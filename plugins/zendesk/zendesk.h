@@ -8,8 +8,6 @@
 
 #include <manifold/kit.h>
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
 #define ZD_NOT_FOUND 404
 #define ZD_NOTHING   ((mf_val){ "{}", 2, MF_OBJECT })
 

@@ -12,6 +12,8 @@
 
 #define KIT_ABSENT ((mf_val){ NULL, 0, MF_ABSENT })
 #define KIT_NULL   ((mf_val){ "null", 4, MF_NULL })
+/* Elements of an array. */
+#define KIT_N(array) (sizeof(array) / sizeof *(array))
 
 /* A setting of the destination, MF_ABSENT if it is not set. */
 static inline mf_val kit_setting(const mf_call *c, const char *key)

@@ -161,6 +161,26 @@ def refusals(host, pg):
         'written holds up its own events and no other')
 
 
+def half_way(host, pg):
+    """One table of several that are new cannot be made: the others are."""
+    pg.psql("CREATE FUNCTION web.refuse() RETURNS event_trigger LANGUAGE "
+            "plpgsql AS $$BEGIN IF EXISTS (SELECT 1 FROM "
+            "pg_event_trigger_ddl_commands() WHERE object_identity = "
+            "'web.half_way') THEN RAISE 'not this one'; END IF; END$$; "
+            "CREATE EVENT TRIGGER refuse ON ddl_command_end WHEN TAG IN "
+            "('CREATE TABLE') EXECUTE FUNCTION web.refuse()")
+    batch(host, track('Early', 'h-1', n=1), track('Half Way', 'h-2', n=1),
+          track('Late', 'h-3', n=1))
+    settled_but(host, 33 + 2, pending=1)
+    check('not this one' in host.destination('one')['last_error'],
+          'the reason is told')
+    check(pg.value("SELECT count(*) FROM web.early, web.late") == '1',
+          'the others are there')
+    pg.psql('DROP EVENT TRIGGER refuse')
+    settled(host, 33 + 3, dead=1)
+    check(pg.value('SELECT count(*) FROM web.half_way') == '1', 'it came')
+
+
 def settled_but(host, n, pending):
     def done():
         return all(d['delivered'] == n and d['dead'] == 1 and
@@ -181,7 +201,7 @@ def full(host, pg):
     until(lambda: 'no room' in host.destination('one')['last_error'], 30,
           'the full disk is told')
     pg.psql('DROP TRIGGER t ON web.pages')
-    settled(host, 33 + 10, dead=1)
+    settled(host, 36 + 10, dead=1)
     check(pg.value("SELECT count(*) FROM web.pages WHERE id LIKE 'f-%'") ==
           '10', 'all pages came')
 
@@ -199,7 +219,7 @@ def killed(host, pg, box):
               'a load has failed')
         pg.start()
     load.end()
-    settled(host, 43 + 6000, dead=1, seconds=90)
+    settled(host, 46 + 6000, dead=1, seconds=90)
     check(len(load.acknowledged) == 6000, '%d were acknowledged' %
           len(load.acknowledged))
     for table in ('tracks', 'tested'):
@@ -228,6 +248,7 @@ def test(box):
         growth(host, pg)
         conflicts(host, pg)
         refusals(host, pg)
+        half_way(host, pg)
         full(host, pg)
         killed(host, pg, box)
         check('deadlock' not in pg.log(), 'two loaders waited for each other')

@@ -4,7 +4,8 @@
 #
 # The manifest and the ABI stamp become ELF sections that the host reads
 # without loading the file. DIR/plugin.cmake, if it is there, is included last:
-# a native plugin names its libraries there (target plugin-<slug>).
+# a native plugin names its libraries there (target plugin-<slug>). Where one
+# of them is missing it may leave the plugin out: EXCLUDE_FROM_ALL.
 #
 # The options are those that the host's check of the file asks for: nothing
 # exported by chance, all symbols resolved at load, nothing writable left, no
@@ -63,12 +64,13 @@ function(manifold_plugin dir)
         # The sanitizer's runtime is the host's; it brings its constructors.
         target_link_options(${target} PRIVATE -Wl,-z,undefs)
     endif()
-    if(MANIFOLD_PLUGIN_EXTERNAL)
-        _manifold_plugin_external(${target})
-    else()
-        install(TARGETS ${target} LIBRARY DESTINATION lib/manifold/plugins)
-    endif()
     if(EXISTS ${dir}/plugin.cmake)
         include(${dir}/plugin.cmake)
+    endif()
+    get_target_property(left_out ${target} EXCLUDE_FROM_ALL)
+    if(MANIFOLD_PLUGIN_EXTERNAL)
+        _manifold_plugin_external(${target})
+    elseif(NOT left_out)
+        install(TARGETS ${target} LIBRARY DESTINATION lib/manifold/plugins)
     endif()
 endfunction()

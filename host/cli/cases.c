@@ -153,7 +153,24 @@ static void answer_body(struct play *p, mf_val canned, struct call_answer *a)
     buf_deinit(&b);
 }
 
-static void reply(struct play *p, struct call *c, const struct call_request *r)
+typedef void answer_fn(struct call *c, const struct call_request *r,
+                       const struct call_answer *a);
+
+static void to_judge(struct call *c, const struct call_request *r,
+                     const struct call_answer *a)
+{
+    call_answer(c, r->id, a);
+}
+
+static void to_waiting(struct call *c, const struct call_request *r,
+                       const struct call_answer *a)
+{
+    (void)r;
+    call_waited(c, a);
+}
+
+static void reply(struct play *p, struct call *c, const struct call_request *r,
+                  answer_fn *give)
 {
     static const struct call_header json_type = {
         { "content-type", 12 }, { "application/json", 16 }
@@ -167,7 +184,7 @@ static void reply(struct play *p, struct call *c, const struct call_request *r)
         a.body = MF_STR("{}");
         a.headers = &json_type;
         a.header_count = 1;
-        call_answer(c, r->id, &a);
+        give(c, r, &a);
         return;
     }
     canned->used = true;
@@ -192,7 +209,7 @@ static void reply(struct play *p, struct call *c, const struct call_request *r)
         answer_headers(p, none, &a);
     }
     answer_body(p, canned->v, &a);
-    call_answer(c, r->id, &a);
+    give(c, r, &a);
 }
 
 /* ---- what comes out ---- */
@@ -249,12 +266,21 @@ static void write_outcome(struct json_out *w, struct outcome o)
 
 /* ---- the worker's side ---- */
 
+static void exchange(void *arg, struct call *c, const struct call_request *r)
+{
+    struct play *p = arg;
+
+    case_write_request(&p->rw, r);
+    reply(p, c, r, to_waiting);
+}
+
 static void drive(struct play *p, struct call *c)
 {
     const struct call_request *round[MF_REQUESTS_MAX];
     size_t n;
 
     if (p->plugin->manifest->kind == PLUGIN_NATIVE) {
+        call_on_wait(c, exchange, p);
         call_deliver(c, clock_ms() + DELIVER_MS);
         return;
     }
@@ -263,7 +289,7 @@ static void drive(struct play *p, struct call *c)
         for (n = 0; n < MF_REQUESTS_MAX && (round[n] = call_next(c)); n++)
             case_write_request(&p->rw, round[n]);
         for (size_t k = 0; k < n; k++)
-            reply(p, c, round[k]);
+            reply(p, c, round[k], to_judge);
     } while (n);
     if (call_fault(c))
         p->fault = call_fault(c);
@@ -344,6 +370,12 @@ static bool reauthorised(struct play *p, int32_t status)
     return true;
 }
 
+static void add_event(struct play *p, struct call *c, mf_val event,
+                      mf_val payload)
+{
+    call_source(c, call_add(c, event, payload), get_text(p, "source"));
+}
+
 static struct outcome send_one(struct play *p, unsigned sub, mf_val event,
                                mf_val payload)
 {
@@ -359,7 +391,7 @@ static struct outcome send_one(struct play *p, unsigned sub, mf_val event,
     for (unsigned attempt = 0; attempt < 2; attempt++) {
         c = call_new(p->instance, sub);
         call_batch(c, false);
-        call_add(c, event, payload);
+        add_event(p, c, event, payload);
         drive(p, c);
         o = outcome_of(p, c, 0);
         call_free(c);
@@ -438,7 +470,7 @@ static void send_batch(struct play *p, unsigned sub, mf_val *events,
         c = call_new(p->instance, sub);
         call_batch(c, true);
         for (size_t k = 0; k < n; k++)
-            call_add(c, events[k], payloads[k]);
+            add_event(p, c, events[k], payloads[k]);
         drive(p, c);
         for (uint32_t k = 0; k < n; k++)
             if (call_result(c, k)->status == 401)

@@ -4,7 +4,7 @@
  * JSON, the same run. No network: the answers stand in the input.
  *
  * In:  { id, kind, action, settings, auth, oauth, mapping, event | events,
- *        features, subscriptionMetadata, now,
+ *        features, subscriptionMetadata, source, now,
  *        responses: [{ method, url, status, headers, json | body | error }] }
  * Out: { id, requests: [{ method, url, headers, body | body_base64 }],
  *        error: { status, message }, results: [{ status, message }],

@@ -35,6 +35,7 @@ struct harness {
 static const char *const case_members[] = {
     "what", "id", "kind", "action", "settings", "auth", "oauth", "mapping",
     "event", "events", "features", "subscriptionMetadata", "now", "responses",
+    "source",
     "expect", "skip", NULL
 };
 static const char *const expect_members[] = {

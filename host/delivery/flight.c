@@ -226,6 +226,29 @@ static void send_queued(struct flight *f)
     }
 }
 
+static void on_waited(void *arg, uint32_t id, const struct call_answer *a,
+                      const char *why, int64_t took_ns)
+{
+    struct flight *f = arg;
+
+    (void)id;
+    (void)took_ns; /* within that of the whole */
+    count_class(f->d, a);
+    keep_answer(f, a, why);
+    call_waited(f->call, a);
+}
+
+/* A native plugin waits for this one. */
+static void send_waiting(void *arg, struct call *c,
+                         const struct call_request *r)
+{
+    struct flight *f = arg;
+
+    (void)c;
+    f->last = r;
+    transport_wait(f->d->transport, r, &f->d->transport_options, on_waited, f);
+}
+
 /* Off it goes: the plugin performs, its requests are sent. */
 static void launch(struct flight *f)
 {
@@ -251,6 +274,7 @@ static void launch(struct flight *f)
     mark(f, native ? PHASE_DELIVER : PHASE_PERFORM,
          native ? d->transport_options.timeout_ms + PLUGIN_GRACE_MS : 0);
     if (native) {
+        call_on_wait(f->call, send_waiting, f);
         call_deliver(f->call, now + d->transport_options.timeout_ms);
         histogram_add(&d->requests, clock_mono_ns() - f->began_ns);
     } else {
@@ -278,7 +302,8 @@ void flight_board(struct flight *f, const struct part *p, mf_val event,
         f->parts = xrealloc(f->parts, f->cap * sizeof *f->parts);
     }
     f->parts[f->count++] = *p;
-    call_add(f->call, event, payload);
+    call_source(f->call, call_add(f->call, event, payload),
+                lane_source(p->ev->lane));
 }
 
 /* ---- batches ---- */

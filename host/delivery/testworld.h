@@ -251,6 +251,18 @@ void transport_send(struct transport *t, const struct call_request *r,
         world->flying_peak = world->flying_count;
 }
 
+/* Of native plugins, which this world has not. */
+void transport_wait(struct transport *t, const struct call_request *r,
+                    const struct transport_options *o, transport_fn *done,
+                    void *arg)
+{
+    const struct call_answer none = { .failure = MF_FAIL_REFUSED };
+
+    (void)t;
+    (void)o;
+    done(arg, r->id, &none, "nobody waits here", 0);
+}
+
 bool transport_room(const struct transport *t,
                     const struct transport_account *a)
 {

@@ -744,9 +744,10 @@ static void hold(struct exchange *x, int64_t ms)
     event_add(x->wait, &tv);
 }
 
-void transport_send(struct transport *t, const struct call_request *r,
-                    const struct transport_options *o, transport_fn *done,
-                    void *arg)
+static struct exchange *prepare(struct transport *t,
+                                const struct call_request *r,
+                                const struct transport_options *o,
+                                transport_fn *done, void *arg)
 {
     struct exchange *x = take(t);
     char *url = xstrndup(r->url.ptr, r->url.len);
@@ -762,10 +763,34 @@ void transport_send(struct transport *t, const struct call_request *r,
         curl_easy_setopt(x->easy, CURLOPT_NOBODY, 1L);
     curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, r->method);
     set_headers(x, r);
+    return x;
+}
+
+void transport_send(struct transport *t, const struct call_request *r,
+                    const struct transport_options *o, transport_fn *done,
+                    void *arg)
+{
+    struct exchange *x = prepare(t, r, o, done, arg);
+
     if (r->delay_ms > 0 && !t->hurried)
         hold(x, r->delay_ms);
     else
         begin(x);
+}
+
+void transport_wait(struct transport *t, const struct call_request *r,
+                    const struct transport_options *o, transport_fn *done,
+                    void *arg)
+{
+    struct exchange *x = prepare(t, r, o, done, arg);
+
+    /* The loop stands still, and its deadlines with it: libcurl's count. */
+    curl_easy_setopt(x->easy, CURLOPT_TIMEOUT_MS, (long)x->timeout_ms);
+    if (x->connect_ms > 0)
+        curl_easy_setopt(x->easy, CURLOPT_CONNECTTIMEOUT_MS,
+                         (long)x->connect_ms);
+    x->began_ns = clock_mono_ns();
+    finish(x, curl_easy_perform(x->easy));
 }
 
 void transport_hurry(struct transport *t)

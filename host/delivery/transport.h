@@ -55,6 +55,11 @@ void transport_free(struct transport *t); /* drops what is in flight */
 void transport_send(struct transport *t, const struct call_request *r,
                     const struct transport_options *o, transport_fn *done,
                     void *arg);
+/* The same, but it is over when this returns. For native plugins, which block
+ * their worker anyway; what is under way besides waits as well. */
+void transport_wait(struct transport *t, const struct call_request *r,
+                    const struct transport_options *o, transport_fn *done,
+                    void *arg);
 unsigned transport_in_flight(const struct transport *t);
 /* Among how many destinations IN_FLIGHT_MAX is dealt out: half of it to all in
  * equal parts, half to whoever comes. */

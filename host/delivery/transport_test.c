@@ -732,6 +732,31 @@ static void what_waits_can_be_dropped(void **state)
     assert_int_equal(atomic_load(&f->server.requests), 0);
 }
 
+/* A native plugin waits for its own; the loop does not run meanwhile. */
+static void a_request_can_be_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    char url[128];
+    struct call_request r = request(f, "GET", "/x", url, sizeof url);
+
+    for (unsigned i = 1; i <= 2; i++) {
+        transport_wait(f->t, &r, &f->o, on_done, f);
+        assert_int_equal(f->answers, i);
+        assert_int_equal(f->status, 200);
+        assert_int_equal(transport_in_flight(f->t), 0);
+    }
+    f->o.allow_private = false;
+    transport_wait(f->t, &r, &f->o, on_done, f);
+    assert_int_equal(f->failure, MF_FAIL_REFUSED);
+    f->o.allow_private = true;
+    r = request(f, "GET", "/hang", url, sizeof url);
+    r.timeout_ms = 40;
+    transport_wait(f->t, &r, &f->o, on_done, f);
+    assert_int_equal(f->failure, MF_FAIL_TIMEOUT);
+    get(f, "GET", "/x"); /* which leaves no trace */
+    assert_int_equal(f->status, 200);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -753,6 +778,7 @@ int main(void)
         TEST(what_is_under_way_can_be_dropped),
         TEST(a_delayed_request_waits_for_its_time),
         TEST(what_waits_can_be_dropped),
+        TEST(a_request_can_be_waited_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

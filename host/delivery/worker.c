@@ -546,6 +546,8 @@ static void on_lane(struct worker *w, mf_str text)
     d = find(w, (mf_str){ end, m.destination_len });
     ASSERT(d);
     l = make_lane(w, d, &m, p, (mf_str){ end - m.where_len, m.where_len });
+    lane_set_source(l, (mf_str){ end - m.where_len - m.source_len,
+                                 m.source_len });
     p += m.pending_count * sizeof(struct journal_pos);
     destination_pause(d, m.paused);
     for (uint32_t i = 0; i < m.retry_count; i++) {

@@ -102,13 +102,14 @@ struct msg_lane {
     uint32_t paused;
     uint32_t replay;     /* 0: the live lane; else the following counts */
     uint32_t where_len;  /* of the filter (FQL) before the name */
+    uint32_t source_len; /* of the source's name before that */
     uint32_t stopped;    /* enum replay_stop */
     uint64_t last;       /* number that it reads */
     int64_t from_ms, until_ms; /* received within; until is beyond the last */
     int64_t since_ms;    /* TTL counts from there */
     double rate;         /* events a second, 0: no limit of its own */
     /* struct journal_pos pending[]; then retry_count times struct msg_retry
-     * with its texts behind it; then where; then the name. */
+     * with its texts behind it; then source, where, and the name. */
 };
 
 enum replay_stop {

@@ -19,6 +19,7 @@
 
 struct lane {
     uint32_t id, source;
+    char *source_name;               /* owned; NULL: "" */
     struct journal_reader *reader;   /* at `next` */
     struct journal_reader *rereader; /* for single records */
     const struct journal_head *head;
@@ -226,7 +227,19 @@ void lane_free(struct lane *l)
     journal_reader_free(l->reader);
     journal_reader_free(l->rereader);
     free(l->again);
+    free(l->source_name);
     free(l);
+}
+
+void lane_set_source(struct lane *l, mf_str name)
+{
+    free(l->source_name);
+    l->source_name = xstrndup(name.ptr, name.len);
+}
+
+mf_str lane_source(const struct lane *l)
+{
+    return mf_cstr(l->source_name ? l->source_name : "");
 }
 
 uint32_t lane_id(const struct lane *l)

@@ -63,6 +63,9 @@ struct lane *lane_new(struct journal_cache *cache,
                       const struct journal_pos *pending);
 void lane_free(struct lane *l); /* and its events */
 uint32_t lane_id(const struct lane *l);
+/* The name of the source whose events it has; copied. "" until it is set. */
+void lane_set_source(struct lane *l, mf_str name);
+mf_str lane_source(const struct lane *l);
 /* Whatever the user keeps for the lane, NULL at first. Borrowed. */
 void lane_set_owner(struct lane *l, void *owner);
 void *lane_owner(const struct lane *l);

@@ -209,6 +209,12 @@ uint32_t call_add(struct call *c, mf_val event, mf_val payload)
     return c->event_count++;
 }
 
+void call_source(struct call *c, uint32_t index, mf_str name)
+{
+    ASSERT(index < c->event_count);
+    c->events[index]->source = arena_copy(&c->in, name);
+}
+
 uint32_t call_count(const struct call *c)
 {
     return c->event_count;
@@ -548,6 +554,21 @@ static struct answer *answer_copy(struct call *c, const struct call_answer *a)
     return out;
 }
 
+/* A native plugin waits: out with it, and back with the answer. */
+const mf_response *h_exchange(mf_request *pub)
+{
+    struct request *r = (struct request *)pub;
+    struct call_answer none = { .failure = MF_FAIL_REFUSED };
+    struct call *c = r->call;
+
+    c->waited = NULL;
+    if (r->state == REQUEST_NEW && request_finish(r) == 0 &&
+        r->state == REQUEST_QUEUED && c->wait)
+        c->wait(c->wait_arg, c, &r->out);
+    r->state = REQUEST_DONE;
+    return c->waited ? &c->waited->pub : &answer_copy(c, &none)->pub;
+}
+
 /* One request is over, whatever came of it. */
 static void answered(struct call *c, struct request *r,
                      const struct call_answer *raw)
@@ -711,6 +732,17 @@ bool call_failed(const struct call *c)
 const char *call_fault(const struct call *c)
 {
     return c->fault;
+}
+
+void call_on_wait(struct call *c, call_wait_fn *fn, void *arg)
+{
+    c->wait = fn;
+    c->wait_arg = arg;
+}
+
+void call_waited(struct call *c, const struct call_answer *a)
+{
+    c->waited = answer_copy(c, a);
 }
 
 void call_deliver(struct call *c, int64_t deadline_ms)

@@ -256,6 +256,13 @@ static int32_t h_membership(const mf_event *pub)
     }
 }
 
+static mf_str h_source(const mf_event *e)
+{
+    mf_str s = ((const struct call_event *)e)->source;
+
+    return s.ptr ? s : (mf_str){ "", 0 };
+}
+
 /* ---- values ---- */
 
 /* There is no call here to take memory from: the one that runs is meant. */
@@ -539,4 +546,6 @@ const mf_host host_table = {
     .decode = h_decode,
     .smart_hash = h_smart_hash,
     .keep = h_keep,
+    .source = h_source,
+    .exchange = h_exchange,
 };

@@ -107,6 +107,7 @@ struct call_event {
     mf_event pub;
     struct call *call;
     mf_val event, payload;
+    mf_str source;        /* its name, { NULL, 0 } if nobody said */
     const mf_val *fields; /* NULL until one is asked for */
     struct call_result result;
     bool settled;
@@ -207,6 +208,10 @@ struct call {
     bool batch, may_jump, overflowed;
     jmp_buf jump;
 
+    call_wait_fn *wait; /* NULL: nobody sends while a plugin waits */
+    void *wait_arg;
+    const struct answer *waited; /* what it has brought */
+
     mf_val token;      /* of refreshAccessToken */
     bool whole_failed; /* the call as such failed, not single events */
     const char *fault; /* the plugin broke the contract: how */
@@ -246,6 +251,7 @@ mf_str h_decode(mf_call *pub, uint32_t how, mf_str text);
 mf_str h_smart_hash(mf_call *pub, uint32_t algorithm, uint32_t how,
                     mf_str text);
 
+const mf_response *h_exchange(mf_request *pub);
 /* The answer to r is given to the same requests for so long; 0: no longer. */
 void kept_put(struct instance *i, const struct request *r,
               const struct call_answer *a, int64_t ms);

@@ -166,6 +166,8 @@ struct call *call_special(struct instance *i, const char *slug, mf_val event);
 void call_free(struct call *c);
 /* Both are copied into the call's arena. Returns the event's index. */
 uint32_t call_add(struct call *c, mf_val event, mf_val payload);
+/* The name of the source that an event came from; copied. */
+void call_source(struct call *c, uint32_t index, mf_str name);
 uint32_t call_count(const struct call *c);
 size_t call_bytes(const struct call *c); /* payload bytes so far */
 /* Performs; afterwards call_next() gives requests, or call_done() is true. */
@@ -189,6 +191,12 @@ mf_val call_token(const struct call *c);
 bool call_failed(const struct call *c);
 /* NULL, or in which way the plugin broke its contract (tools tell it). */
 const char *call_fault(const struct call *c);
+/* Who sends what a native plugin waits for in deliver(): it hands the answer
+ * to call_waited() before it returns. */
+typedef void call_wait_fn(void *arg, struct call *c,
+                          const struct call_request *r);
+void call_on_wait(struct call *c, call_wait_fn *fn, void *arg);
+void call_waited(struct call *c, const struct call_answer *a);
 /* Native plugins: runs deliver() to its end; then call_done() holds. */
 void call_deliver(struct call *c, int64_t deadline_ms);
 

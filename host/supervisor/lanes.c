@@ -199,10 +199,12 @@ static void give(struct supervisor *s, struct generation *to,
         if (state_retry_drop(s->state, &c.drop[i], &e) != 0)
             supervisor_log_state_error(s, &e);
     free(c.drop);
+    buf_puts(&b, l->source_name);
     buf_str(&b, where);
     buf_puts(&b, l->destination->name);
     m.where_len = (uint32_t)where.len;
     m.retry_count = c.count;
+    m.source_len = (uint32_t)strlen(l->source_name);
     m.destination_len = (uint32_t)strlen(l->destination->name);
     ASSERT(!b.full);
     memcpy(b.data, &m, sizeof m);

@@ -7,7 +7,7 @@ file(GLOB integration_tests CONFIGURE_DEPENDS
     ${CMAKE_SOURCE_DIR}/tests/integration/*.py)
 foreach(t ${integration_tests})
     get_filename_component(n ${t} NAME_WE)
-    if(n STREQUAL harness OR NOT PYTHON3)
+    if(n MATCHES "^(harness|pgserver)$" OR NOT PYTHON3)
         continue()
     endif()
     add_test(NAME integration.${n}

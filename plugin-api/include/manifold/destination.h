@@ -187,6 +187,8 @@ struct mf_host {
     mf_str (*smart_hash)(mf_call *, uint32_t algorithm, uint32_t how,
                          mf_str text);
     void (*keep)(const mf_response *, int64_t ms);
+    mf_str (*source)(const mf_event *);
+    const mf_response *(*exchange)(mf_request *);
     /* 1.0 ends here */
 };
 
@@ -273,6 +275,13 @@ static inline mf_val mf_payload(const mf_event *e)
 static inline mf_val mf_field(const mf_event *e, uint32_t path)
 {
     return e->h->field(e, path);
+}
+
+/* The name of the source that it came from, as configured; "" if nobody said.
+ * A batch may have events of several. */
+static inline mf_str mf_source(const mf_event *e)
+{
+    return e->h->source(e);
 }
 
 /* 1 joins the audience, 0 leaves it, -1 the event does not say. */
@@ -507,6 +516,16 @@ static inline void mf_tag(mf_request *r, uint32_t step, void *state)
 static inline uint32_t mf_step(const mf_request *r, void **state)
 {
     return r->h->step(r, state);
+}
+
+/* [block] Native plugins, in deliver: sends the request now and waits for its
+ * answer, as long as the destination's timeout or MF_OPT_TIMEOUT_MS allows.
+ * The host adds and refuses what it does for others: auth and signatures,
+ * headers, `hosts`, private addresses. What is not sent so is not sent at
+ * all. */
+static inline const mf_response *mf_exchange(mf_request *r)
+{
+    return r->h->exchange(r);
 }
 
 /* ---- answers ---- */

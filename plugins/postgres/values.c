@@ -256,7 +256,7 @@ static enum fit fit_int(const struct value *v)
         return FIT;
     if (!is_float(v->text, &n) || fabs(n) >= 9.2e18)
         return FIT_NOT;
-    return n == trunc(n) ? FIT : FIT_PART;
+    return n == (double)(int64_t)n ? FIT : FIT_PART;
 }
 
 static enum fit fit_bool(const struct value *v)
@@ -349,7 +349,7 @@ void value_write(const struct dialect *d, enum type column, uint32_t limit,
         return;
     }
     if (column == TYPE_INT && !is_int(s) && is_float(s, &n)) {
-        out_format(to, "%.0f", trunc(n));
+        out_format(to, "%lld", (long long)n);
         return;
     }
     if (column == TYPE_TEXT)

@@ -199,6 +199,11 @@ double destination_pace_left(const struct destination *d)
     return bucket_level(&d->pacing.calls, clock_mono_ms());
 }
 
+void destination_behind(struct destination *d, bool behind)
+{
+    limiter_behind(&d->limiter, behind);
+}
+
 void destination_drain(struct destination *d)
 {
     d->draining = true;

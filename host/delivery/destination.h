@@ -90,6 +90,8 @@ void destination_replay(struct destination *d, struct lane *l,
 /* The access token its calls need, or NULL. */
 struct token *destination_token(struct destination *d);
 
+/* The worker is itself at its limit, or no longer: strain.h. */
+void destination_behind(struct destination *d, bool behind);
 /* Starts what may start now, at most `budget` events. Returns true if there
  * is more to start at once. */
 bool destination_pump(struct destination *d, unsigned budget);

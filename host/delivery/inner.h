@@ -11,6 +11,7 @@
  * settle.c       what becomes of a part: settled, set aside, dead
  * health.c       the breaker, and the quiet that a far side asked for
  * limiter.c      how many calls may be under way
+ * strain.c       whether it is we who are slow
  * pacing.c       how often it may be called
  * turns.c        which lane is read next
  * order.c        which part must wait for which */

@@ -117,6 +117,10 @@ static void end_round(struct limiter *l, int64_t now_ns)
     double took = median(l), usual = l->slow.usual;
 
     new_round(l);
+    if (l->behind) {
+        l->slow_ns = 0;
+        return;
+    }
     if (usual > 0 && took > SLOW_QUICK * usual + LIMITER_SLACK_NS)
         l->quick = false;
     if (usual > 0 && took > SLOW_TIMES * usual + LIMITER_SLACK_NS) {
@@ -134,6 +138,11 @@ static void end_round(struct limiter *l, int64_t now_ns)
         l->calm = 0;
         l->step = l->step * 2 < STEP_MAX ? l->step * 2 : STEP_MAX;
     }
+}
+
+void limiter_behind(struct limiter *l, bool behind)
+{
+    l->behind = behind;
 }
 
 static void judge_failures(struct limiter *l, int64_t now_ns)

@@ -9,7 +9,8 @@
  *   - at once, at most once in the time of a call, when the far side says
  *     that it is busy (429, 503, 408) or does not answer;
  *   - when rounds of calls take much longer than is usual there, and not for
- *     a moment only, in which a machine, ours or theirs, was busy;
+ *     a moment only, in which a machine was busy, nor while we ourselves are
+ *     behind (strain.h);
  *   - when of the last calls more failed than is usual there.
  * What is usual is learned. When a much lower limit did not make the calls
  * quicker, or fail less, they are not slow or failing because of us: then
@@ -49,6 +50,7 @@ struct limiter {
     double limit, step; /* step: what a round adds */
     unsigned most;
     bool quick;         /* doubling, until the first cut */
+    bool behind;        /* we are: times say nothing of the far side */
     unsigned calm;      /* rounds since the last cut */
     int64_t cut_ns;     /* when that was; calls begun before do not count */
     struct limiter_sign slow, ill;
@@ -63,6 +65,7 @@ unsigned limiter_limit(const struct limiter *l);
 /* A call has ended. under_way: how many there were, itself included. */
 void limiter_done(struct limiter *l, enum limiter_result result,
                   int64_t began_ns, int64_t now_ns, unsigned under_way);
+void limiter_behind(struct limiter *l, bool behind);
 /* The far side is back: find the limit quickly again. */
 void limiter_revive(struct limiter *l);
 

@@ -234,6 +234,26 @@ static void a_hiccup_is_no_reason(void **state)
 }
 
 /* A fifth of the events always gets 500, at any load. */
+/* Calls take ten times as long because our own loop is late: whoever the
+ * limit was cut for would get less than its neighbours. */
+static void our_own_lag_is_no_reason(void **state)
+{
+    struct sim *s = sim_new(MOST, (struct far_side){ .work_ns = 5 * MS });
+
+    (void)state;
+    go_on(s, 2000);
+    assert_int_equal(limiter_limit(&s->l), MOST);
+    limiter_behind(&s->l, true);
+    s->far.work_ns = 50 * MS;
+    go_on(s, 5000);
+    assert_int_equal(limiter_limit(&s->l), MOST);
+    limiter_behind(&s->l, false);
+    s->far.work_ns = 5 * MS;
+    go_on(s, 1000);
+    assert_int_equal(limiter_limit(&s->l), MOST);
+    free(s);
+}
+
 static void events_that_always_fail_do_not_end_it(void **state)
 {
     struct far_side far = { .work_ns = 20 * MS, .failing = 0.2 };
@@ -313,6 +333,7 @@ int main(void)
         cmocka_unit_test(one_that_weakens_is_not_beaten),
         cmocka_unit_test(one_that_is_merely_slow_is_used_fully),
         cmocka_unit_test(a_hiccup_is_no_reason),
+        cmocka_unit_test(our_own_lag_is_no_reason),
         cmocka_unit_test(events_that_always_fail_do_not_end_it),
         cmocka_unit_test(one_that_is_busy_gets_one_call_at_a_time),
         cmocka_unit_test(recovery_is_quick),

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/redact.h"
 #include "delivery/destination.h"
+#include "delivery/strain.h"
 #include "delivery/suspects.h"
 #include "delivery/token.h"
 #include "ipc/jail.h"
@@ -48,11 +49,12 @@ struct worker {
     struct instance *instances[DESTINATIONS_MAX];
     struct destination *destinations[DESTINATIONS_MAX];
     bool left[DESTINATIONS_MAX]; /* drained, and its lanes given back */
-    size_t count;
+    size_t count, first; /* which is pumped first in the next turn */
     char *config; /* what instances point into */
     struct arena config_arena;
     struct redact *secrets;
     struct suspects suspects;
+    struct strain strain;
     struct buf out;
     bool draining, ended;
     int exit_code;
@@ -308,7 +310,7 @@ static void pump(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *w = arg;
     unsigned in_flight = 0;
-    bool more = false;
+    bool more = false, behind;
 
     (void)fd;
     (void)what;
@@ -320,9 +322,14 @@ static void pump(evutil_socket_t fd, short what, void *arg)
         arm(w->timer, clock_mono_ms() + 5);
         return;
     }
-    for (size_t i = 0; i < w->count; i++) {
+    behind = strain_look(&w->strain, clock_mono_ns());
+    w->first++; /* where there is too much to do, who comes last gets less */
+    for (size_t k = 0; k < w->count; k++) {
+        size_t i = (w->first + k) % w->count;
+
         if (w->left[i])
             continue;
+        destination_behind(w->destinations[i], behind);
         more |= destination_pump(w->destinations[i], PUMP_BUDGET);
         in_flight += destination_in_flight(w->destinations[i]);
         if (destination_status_changed(w->destinations[i]))
@@ -753,6 +760,7 @@ static void tear_down(struct worker *w)
     buf_deinit(&w->out);
     log_redact(NULL);
     redact_free(w->secrets);
+    strain_deinit(&w->strain);
     suspects_deinit(&w->suspects);
     arena_deinit(&w->config_arena);
     free(w->config);
@@ -788,6 +796,7 @@ int worker_main(const char *name, uid_t uid, gid_t gid, pid_t parent)
         log_error("%s", e.text);
         return WORKER_FAILED;
     }
+    strain_init(&w.strain);
     w.base = make_base();
     buf_init(&w.out, REPORT_MAX);
     w.secrets = redact_new();

@@ -75,6 +75,16 @@ static const struct subscription *subscription_of(struct instance *i,
     return &i->subs[subscription];
 }
 
+void call_authorise(struct call *c)
+{
+    mf_str now = { c->instance->auth.raw, c->instance->auth.len };
+
+    if (mf_eq((mf_str){ c->auth.raw, c->auth.len }, now))
+        return;
+    c->auth = c->instance->auth;
+    c->auth.raw = now.len ? arena_copy(&c->in, now).ptr : NULL;
+}
+
 static struct call *call_make(struct instance *i, const struct subscription *s)
 {
     struct call *c = i->free_calls;
@@ -92,10 +102,7 @@ static struct call *call_make(struct instance *i, const struct subscription *s)
     c->sub = s;
     c->batch = s && s->batch_size > 1;
     c->mem = &c->arena;
-    c->auth = i->auth;
-    if (i->auth.type != MF_ABSENT)
-        c->auth.raw = arena_copy(&c->in, (mf_str){ i->auth.raw,
-                                                   i->auth.len }).ptr;
+    call_authorise(c);
     return c;
 }
 

@@ -561,6 +561,17 @@ static struct answer *answer_copy(struct call *c, const struct call_answer *a)
     return out;
 }
 
+/* It is over, and does not count against those that are queued. Its body is
+ * kept until another was sent: that it can be shown. */
+static void exchanged(struct call *c, struct request *r)
+{
+    if (c->exchanged && c->exchanged->body)
+        writer_spare(c->exchanged->body);
+    c->exchanged = r;
+    if (c->requests[c->request_count - 1] == r)
+        c->request_count--;
+}
+
 /* A native plugin waits: out with it, and back with the answer. */
 const mf_response *h_exchange(mf_request *pub)
 {
@@ -570,8 +581,10 @@ const mf_response *h_exchange(mf_request *pub)
 
     c->waited = NULL;
     if (r->state == REQUEST_NEW && request_finish(r) == 0 &&
-        r->state == REQUEST_QUEUED && c->wait)
+        r->state == REQUEST_QUEUED && c->wait) {
         c->wait(c->wait_arg, c, &r->out);
+        exchanged(c, r);
+    }
     r->state = REQUEST_DONE;
     return c->waited ? &c->waited->pub : &answer_copy(c, &none)->pub;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define METRICS_ARENA (4u << 20)
+#define LABEL_MAX     1024
 
 enum over { OVER_ONE, OVER_DESTINATIONS, OVER_LANES, OVER_SOURCES };
 
@@ -30,10 +31,6 @@ static const struct metric {
       "filtered" },
     { "delivery_retries_total", "counter", "Attempts after the first.",
       OVER_DESTINATIONS, "retries" },
-    { "delivery_seconds_sum", "counter", "Time spent in requests.",
-      OVER_DESTINATIONS, "request_seconds_sum" },
-    { "delivery_seconds_count", "counter", "Requests made.",
-      OVER_DESTINATIONS, "requests" },
     { "in_flight", "gauge", "Calls under way.", OVER_DESTINATIONS,
       "in_flight" },
     { "concurrency_limit", "gauge", "The most calls at a time.",
@@ -53,8 +50,6 @@ static const struct metric {
       "journal.bytes" },
     { "journal_commits_total", "counter", "Group commits.", OVER_ONE,
       "journal.commits" },
-    { "journal_commit_seconds_total", "counter", "Time spent in them.",
-      OVER_ONE, "journal.commit_seconds_sum" },
     { "dedupe_ids", "gauge", "Events whose duplicates are known.", OVER_ONE,
       "ingest.dedupe.ids" },
     { "dedupe_bytes", "gauge", "Memory that they take.", OVER_ONE,
@@ -190,6 +185,70 @@ static void write_by(const char *name, const char *help, mf_val list,
     }
 }
 
+/* The counts of one histogram, each row with those before it; label: "" or
+ * `name="value"`. */
+static void write_counts(const char *name, mf_str label_text, mf_val h,
+                         mf_val bounds, struct buf *to)
+{
+    const char *comma = label_text.len ? "," : "";
+    mf_iter it = { { 0 } }, of = { { 0 } };
+    int64_t sum = 0, n;
+    mf_val v, bound;
+    mf_str key;
+
+    while (json_next(json_get(h, MF_STR("counts")), &it, &key, &v)) {
+        sum += json_integer(v, &n) ? n : 0;
+        if (!json_next(bounds, &of, &key, &bound))
+            bound = json_root(MF_STR("\"+Inf\""));
+        buf_printf(to, "manifold_%s_bucket{%.*s%sle=%s%.*s%s} %lld\n", name,
+                   (int)label_text.len, label_text.ptr, comma,
+                   bound.type == MF_STRING ? "" : "\"", (int)bound.len,
+                   bound.raw, bound.type == MF_STRING ? "" : "\"",
+                   (long long)sum);
+    }
+    for (int i = 0; i < 2; i++) {
+        buf_printf(to, "manifold_%s_%s%s%.*s%s", name, i ? "count" : "sum",
+                   label_text.len ? "{" : "", (int)label_text.len,
+                   label_text.ptr, label_text.len ? "}" : "");
+        value(to, json_get(h, i ? MF_STR("count") : MF_STR("sum")));
+    }
+}
+
+static void write_histogram(const char *name, const char *help, mf_val status,
+                            struct buf *to, struct arena *a)
+{
+    mf_val bounds = json_get(status, MF_STR("histogram_bounds_seconds")), o;
+    mf_iter it = { { 0 } };
+    struct buf text;
+    mf_str key;
+
+    head(to, name, "histogram", help);
+    buf_init(&text, LABEL_MAX);
+    while (json_next(json_get(status, MF_STR("destinations")), &it, &key,
+                     &o)) {
+        buf_clear(&text);
+        buf_puts(&text, "destination=\"");
+        label(&text, json_text(json_get(o, MF_STR("name")), a));
+        buf_char(&text, '"');
+        write_counts(name, buf_view(&text), json_get(o, mf_cstr(name)), bounds,
+                     to);
+    }
+    buf_deinit(&text);
+}
+
+static void write_histograms(mf_val status, struct buf *to, struct arena *a)
+{
+    static const char commits[] = "journal_commit_seconds";
+
+    write_histogram("delivery_seconds", "How long requests took.", status, to,
+                    a);
+    write_histogram("end_to_end_seconds",
+                    "From an event's arrival to its delivery.", status, to, a);
+    head(to, commits, "histogram", "How long group commits took.");
+    write_counts(commits, MF_STR(""), by_path(status, "journal.commit_seconds"),
+                 json_get(status, MF_STR("histogram_bounds_seconds")), to);
+}
+
 static void write_infos(mf_val status, struct buf *to, struct arena *a)
 {
     static const char *const build[] = { "version", "version", NULL };
@@ -239,6 +298,7 @@ void metrics_write(mf_val status, struct buf *to)
     write_by("reloads_total", "Reloads, by how they ended.",
              json_get(status, MF_STR("reload_outcomes")), "outcomes", "kind",
              "outcome", to, &a);
+    write_histograms(status, to, &a);
     write_infos(status, to, &a);
     arena_deinit(&a);
 }

@@ -249,8 +249,8 @@ void destination_status(struct destination *d, struct msg_destination *m,
     m->concurrency_limit = limiter_limit(&d->limiter);
     m->error_ms = d->last_error_ms;
     memcpy(m->classes, d->classes, sizeof m->classes);
-    m->delivery_ns = d->delivery_ns;
-    m->deliveries = d->deliveries;
+    m->requests = d->requests;
+    m->end_to_end = d->end_to_end;
     *error = d->last_error;
     d->changed = false;
 }

@@ -199,8 +199,7 @@ static void on_answer(void *arg, uint32_t id, const struct call_answer *a,
     f->outstanding--;
     f->answered |= a->status != 0;
     f->unanswered |= a->status == 0 && a->failure != MF_FAIL_REFUSED;
-    d->delivery_ns += (uint64_t)took_ns;
-    d->deliveries++;
+    histogram_add(&d->requests, took_ns);
     count_class(d, a);
     keep_answer(f, a, why);
     mark(f, PHASE_JUDGE, 0);
@@ -278,8 +277,7 @@ static void launch(struct flight *f)
     if (native) {
         call_on_wait(f->call, send_waiting, f);
         call_deliver(f->call, now + d->transport_options.timeout_ms);
-        d->delivery_ns += (uint64_t)(clock_mono_ns() - f->began_ns);
-        d->deliveries++;
+        histogram_add(&d->requests, clock_mono_ns() - f->began_ns);
     } else {
         call_start(f->call);
     }

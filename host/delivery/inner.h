@@ -105,7 +105,8 @@ struct destination {
     bool rereading;        /* a lane may have listed events to read again */
     char last_error[ERROR_TEXT_MAX];
     int64_t last_error_ms;
-    uint64_t classes[6], delivery_ns, deliveries;
+    uint64_t classes[6];
+    struct histogram requests, end_to_end;
     void (*settled)(void *arg);
     void *settled_arg;
 };

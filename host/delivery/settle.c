@@ -17,6 +17,9 @@ void part_settle(struct destination *d, struct part *p, uint8_t code)
 
     if (p->persisted)
         d->reports.retry_done(d->reports.arg, &key);
+    if (code == PART_DELIVERED && p->ev->received_ms)
+        histogram_add(&d->end_to_end,
+                      (clock_ms() - p->ev->received_ms) * 1000000);
     lane_settle(p->ev, p->key, code);
     if (p->ticket) {
         order_leave(d->order, p->ticket);

@@ -8,6 +8,7 @@
 #ifndef IPC_PROTO_H
 #define IPC_PROTO_H
 
+#include "base/histogram.h"
 #include "journal/journal.h"
 
 #include <stdatomic.h>
@@ -211,7 +212,8 @@ struct msg_destination { /* about once a second, and at a change of state */
     int64_t error_ms;    /* when the last error was, 0: never */
     int64_t oldest_ms;   /* Unix time of the oldest unsettled event, 0: none */
     uint64_t classes[6]; /* answers: 2xx 3xx 4xx 5xx none refused */
-    uint64_t delivery_ns, deliveries; /* for the mean time of a request */
+    struct histogram requests;   /* how long they took */
+    struct histogram end_to_end; /* from received to delivered, of parts */
 };
 
 struct msg_pace {

@@ -213,7 +213,7 @@ static int write_batch(struct journal *j, unsigned char *from,
 {
     struct active *a = &j->active;
     size_t bytes = BATCH_HEADER + b->bytes;
-    int64_t began = clock_mono_ns();
+    int64_t began = clock_mono_ns(), took;
 
     batch_put(from, b, j->seed);
     if (io_pwrite_all(a->fd, from, bytes, (off_t)a->at) != 0)
@@ -225,8 +225,9 @@ static int write_batch(struct journal *j, unsigned char *from,
     a->sum = a->ix.sum;
     if (a->ix.count)
         atomic_store(&j->oldest, a->ix.time_min);
-    atomic_fetch_add(&j->head->commit_ns,
-                     (uint64_t)(clock_mono_ns() - began));
+    took = clock_mono_ns() - began;
+    atomic_fetch_add(&j->head->commit_ns, (uint64_t)took);
+    atomic_fetch_add(&j->head->commit_counts[histogram_place(took)], 1);
     atomic_fetch_add(&j->head->commits, 1);
     return 0;
 }

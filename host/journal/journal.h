@@ -10,6 +10,7 @@
 #define JOURNAL_JOURNAL_H
 
 #include "base/err.h"
+#include "base/histogram.h"
 
 #include <manifold/types.h>
 #include <stdatomic.h>
@@ -39,6 +40,7 @@ struct journal_head {
     _Atomic uint64_t bytes;    /* on disk, without spare segments */
     _Atomic uint64_t commits;  /* group commits so far */
     _Atomic uint64_t commit_ns;/* time spent in them */
+    _Atomic uint64_t commit_counts[HISTOGRAM_BOUNDS + 1]; /* and how long */
     _Atomic uint32_t poisoned; /* 1 after a failed sync, until recovery */
     _Atomic uint32_t full;     /* 1 while no spare segment can be made */
     _Atomic uint64_t tail;     /* base of the segment being written, 0: none */

@@ -92,6 +92,36 @@ static void add_counters(struct counters *to, const struct counters *c)
     to->lost += c->lost;
 }
 
+/* {"count", "sum", "counts": [...]}, the bounds beside it in the status. */
+static void write_histogram(struct json_out *w, const char *name,
+                            const uint64_t *counts, uint64_t sum_ns)
+{
+    uint64_t n = 0;
+
+    json_key(w, mf_cstr(name));
+    json_begin_object(w);
+    json_key(w, MF_STR("counts"));
+    json_begin_array(w);
+    for (size_t i = 0; i <= HISTOGRAM_BOUNDS; i++) {
+        json_int(w, (int64_t)counts[i]);
+        n += counts[i];
+    }
+    json_end_array(w);
+    json_kint(w, "count", (int64_t)n);
+    json_key(w, MF_STR("sum"));
+    json_num(w, (double)sum_ns / 1e9);
+    json_end_object(w);
+}
+
+static void write_bounds(struct json_out *w)
+{
+    json_key(w, MF_STR("histogram_bounds_seconds"));
+    json_begin_array(w);
+    for (size_t i = 0; i < HISTOGRAM_BOUNDS; i++)
+        json_num(w, histogram_bounds_ms[i] / 1000);
+    json_end_array(w);
+}
+
 static void write_answers(struct json_out *w, const struct msg_destination *m)
 {
     static const char *const names[] = { "2xx", "3xx", "4xx", "5xx", "none",
@@ -104,9 +134,10 @@ static void write_answers(struct json_out *w, const struct msg_destination *m)
         json_int(w, (int64_t)m->classes[i]);
     }
     json_end_object(w);
-    json_kint(w, "requests", (int64_t)m->deliveries);
-    json_key(w, MF_STR("request_seconds_sum"));
-    json_num(w, (double)m->delivery_ns / 1e9);
+    write_histogram(w, "delivery_seconds", m->requests.counts,
+                    m->requests.sum_ns);
+    write_histogram(w, "end_to_end_seconds", m->end_to_end.counts,
+                    m->end_to_end.sum_ns);
 }
 
 static void write_destination(struct supervisor *s, struct json_out *w,
@@ -225,6 +256,7 @@ static void write_plugins(struct supervisor *s, struct json_out *w)
 static void write_journal(struct supervisor *s, struct json_out *w)
 {
     struct journal_head *h = s->head;
+    uint64_t commits[HISTOGRAM_BOUNDS + 1];
 
     json_key(w, MF_STR("journal"));
     json_begin_object(w);
@@ -235,8 +267,9 @@ static void write_journal(struct supervisor *s, struct json_out *w)
     json_kint(w, "tail_end", (int64_t)atomic_load(&h->tail_end));
     json_kint(w, "tail_epoch", atomic_load(&h->tail_epoch));
     json_kint(w, "commits", (int64_t)atomic_load(&h->commits));
-    json_key(w, MF_STR("commit_seconds_sum"));
-    json_num(w, (double)atomic_load(&h->commit_ns) / 1e9);
+    for (size_t i = 0; i <= HISTOGRAM_BOUNDS; i++)
+        commits[i] = atomic_load(&h->commit_counts[i]);
+    write_histogram(w, "commit_seconds", commits, atomic_load(&h->commit_ns));
     json_kbool(w, "full", atomic_load(&h->full) != 0);
     json_kbool(w, "poisoned", atomic_load(&h->poisoned) != 0);
     json_end_object(w);
@@ -266,6 +299,7 @@ void status_write(struct supervisor *s, struct buf *to)
     json_end_object(&w);
     json_end_array(&w);
     json_kint(&w, "ingest_restarts", (int64_t)s->ingest_restarts.total);
+    write_bounds(&w);
     write_journal(s, &w);
     json_key(&w, MF_STR("ingest"));
     if (s->ingest_stats)

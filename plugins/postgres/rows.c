@@ -57,8 +57,6 @@ static const struct {
     { "originalTimestamp", "original_timestamp" },
 };
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-
 /* ---- leaves ---- */
 
 static struct leaf *leaf_new(struct maker *m, struct leaves *to)
@@ -126,7 +124,7 @@ static void flatten_free(struct maker *m, mf_val object)
 
             name_free(m->dialect, name, 1, to->list[i].name);
         } else {
-            name_free(m->dialect, columns_taken, COUNT(columns_taken),
+            name_free(m->dialect, columns_taken, KIT_N(columns_taken),
                       to->list[i].name);
         }
     }
@@ -169,9 +167,9 @@ static void add_common(struct maker *m)
     mf_val context = member(m, "context");
     struct value now;
 
-    for (size_t i = 0; i < COUNT(ids); i++)
+    for (size_t i = 0; i < KIT_N(ids); i++)
         add_text(m, &m->own, ids[i].column, member(m, ids[i].member));
-    for (size_t i = 0; i < COUNT(times); i++)
+    for (size_t i = 0; i < KIT_N(times); i++)
         add_time(m, times[i].column, member(m, times[i].member));
     text_value(mf_iso(m->call, mf_now(m->call)), TYPE_TIME, &now);
     add(m, &m->own, "uuid_ts", &now);
@@ -215,7 +213,7 @@ static bool is_of_call(const char *name)
         "timestamp", "original_timestamp",
     };
 
-    return kit_index(mf_cstr(name), names, COUNT(names)) < COUNT(names);
+    return kit_index(mf_cstr(name), names, KIT_N(names)) < KIT_N(names);
 }
 
 static void put_state(struct maker *m, const char *name, mf_val id)
@@ -253,7 +251,7 @@ static const char *track(struct maker *m)
     if (!text.len || event.type > MF_STRING)
         return "a track without the name of its event";
     name_of(m->dialect, text, name);
-    name_free(m->dialect, tables_taken, COUNT(tables_taken), name);
+    name_free(m->dialect, tables_taken, KIT_N(tables_taken), name);
     text_value(mf_join(m->call, &(mf_str){ name, strlen(name) }, 1), TYPE_TEXT,
                &value);
     add(m, &m->own, "event", &value);
@@ -328,7 +326,7 @@ const char *rows_of_event(struct tables *t, const struct dialect *d,
     if (!mf_text(c, member(&m, "messageId")).len)
         return "an event without messageId: nothing would tell it from its "
                "copies";
-    for (size_t i = 0; i < COUNT(types); i++) {
+    for (size_t i = 0; i < KIT_N(types); i++) {
         if (!mf_eq(type, mf_cstr(types[i].name)))
             continue;
         add_common(&m);
@@ -406,7 +404,7 @@ void rows_discard(struct tables *t, const struct table *of,
     to->event = row->event;
     put_text(t, table, to, "id", pool_text(t, key.data));
     out_free(&key);
-    for (size_t i = 0; i < COUNT(kept); i++)
+    for (size_t i = 0; i < KIT_N(kept); i++)
         if ((v = row_value(of, row, kept[i])))
             row_add(t, table, to, kept[i], v);
     put_text(t, table, to, "row_id", id->text);

@@ -4,7 +4,7 @@
  * each event.
  *
  * Documents: Segment's "Warehouse Schemas", "Redshift" and "Postgres" pages,
- * libpq's manual; read 2026-11-28.
+ * read 2026-11-28; libpq's manual.
  *
  * After any failure the connection is given up and with it all that was known
  * through it: the next try starts from what the database says. A batch that

@@ -3,9 +3,9 @@
  * redshift.c - what is Redshift's own: types, keys, words, and COPY from S3.
  * All else is that of the postgres plugin.
  *
- * Documents: Amazon Redshift Database Developer Guide, COPY, CREATE TABLE,
- * ALTER TABLE, Names and identifiers, Reserved words, Quotas and limits; S3
- * API Reference, PutObject and DeleteObject; read 2026-11-28.
+ * Documents: Amazon Redshift Database Developer Guide, of COPY, its time
+ * formats, ALTER TABLE and the reserved words excerpts read 2026-11-28; S3 API
+ * Reference, PutObject and DeleteObject.
  *
  * A table's rows are one object, whose name is drawn from the events: a batch
  * that comes again writes the same one. It is deleted once it was copied, or

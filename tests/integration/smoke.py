@@ -98,6 +98,11 @@ def counters(host):
 
 
 def metrics(host):
+    # Workers tell how long things took once a second.
+    until(lambda: all('end_to_end_seconds_count{destination="%s"} 8' % n in
+                      host.admin('GET', '/metrics')[1]
+                      for n in ('hook', 'archive')), 10,
+          'the times of all deliveries are told')
     status, text = host.admin('GET', '/metrics')
     check(status == 200, '/metrics gives %d' % status)
     values, typed = {}, set()
@@ -119,6 +124,15 @@ def metrics(host):
     want = {'manifold_events_received_total{source="web"}': 8,
             'manifold_events_delivered_total{destination="hook"}': 8,
             'manifold_events_delivered_total{destination="archive"}': 8}
+    for name in ('end_to_end_seconds', 'delivery_seconds'):
+        one = 'manifold_%s_%%s{destination="hook"%%s}' % name
+        want[one % ('count', '')] = 8
+        want[one % ('bucket', ',le="+Inf"')] = 8
+        check(0 <= values[one % ('bucket', ',le="0.001"')] <=
+              values[one % ('bucket', ',le="60"')] <= 8, '%s does not grow' %
+              name)
+    check(values['manifold_journal_commit_seconds_bucket{le="+Inf"}'] ==
+          values['manifold_journal_commits_total'], 'commits are counted twice')
     for key, value in want.items():
         check(values.get(key) == value, '%s is %s' % (key, values.get(key)))
     say('metrics: %d samples of %d names' % (len(values), len(typed)))

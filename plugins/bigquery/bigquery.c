@@ -36,7 +36,7 @@ const struct dialect bigquery_dialect = {
     .name_max = NAME_BYTES - 1,
     .loaded_at = true,
     .reserved = reserved,
-    .reserved_count = sizeof reserved / sizeof *reserved,
+    .reserved_count = KIT_N(reserved),
 };
 
 static void *create(mf_call *c)
@@ -103,6 +103,6 @@ static const mf_action actions[] = {
 };
 
 MF_EXPORT const mf_destination mf_destination_v1 = {
-    MF_HEADER, .actions = actions, .action_count = 1, .create = create,
-    .close = stop,
+    MF_HEADER, .actions = actions, .action_count = KIT_N(actions),
+    .create = create, .close = stop,
 };

@@ -25,7 +25,7 @@ static const struct {
 
 static enum type type_named(mf_str name, mf_str mode)
 {
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    for (size_t i = 0; i < KIT_N(types); i++)
         if (mf_eq(name, mf_cstr(types[i].name)) &&
             !mf_eq(mode, MF_STR("REPEATED")))
             return types[i].type;

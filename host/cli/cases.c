@@ -698,7 +698,7 @@ void case_run(struct plugin *plugin, mf_val input,
     json_out_init(&p.pw, &p.payloads);
     json_begin_array(&p.rw);
     json_begin_array(&p.pw);
-    p.deliver = o->deliver;
+    p.deliver = o->deliver || get(&p, "responses").type == MF_ARRAY;
     p.named = get(&p, "action").type == MF_STRING;
     run(&p, o);
     json_end_array(&p.rw);

@@ -23,7 +23,8 @@
 
 struct case_options {
     bool fixed;   /* clock, chance and UUIDs of the case, not of the day */
-    bool deliver; /* run a native plugin's deliver() for good */
+    bool deliver; /* run a native plugin's deliver() for good, as is done for
+                     an input with responses */
 };
 
 /* input is an object of checked JSON. Writes one object. *fault is NULL, or

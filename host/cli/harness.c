@@ -2,10 +2,10 @@
  *
  * harness.c - see harness.h.
  *
- * A native plugin has no requests to show. Its payloads are compared; where a
- * case expects `files`, its deliver() is run for good, with ${TMP} in the
- * case standing for an empty directory, and the files left there are what
- * came out. */
+ * A native plugin's payloads are compared, if the case expects any; where it
+ * has `responses`, deliver() is run and its requests are compared as those of
+ * others are; where it expects `files`, with ${TMP} in the case standing for
+ * an empty directory, and the files left there are what came out. */
 #include "cli/harness.h"
 
 #include "cli/expect.h"

@@ -267,6 +267,7 @@ static void launch(struct flight *f)
     }
     f->probe = health_probing(&d->health);
     f->began_ns = clock_mono_ns();
+    call_authorise(f->call); /* it may have waited, for a token even */
     f->token = d->token ? token_version(d->token) : 0;
     ring_add(&d->flying, f);
     f->replay = lane_owner(f->parts[0].ev->lane) != NULL;

@@ -22,11 +22,13 @@
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -778,6 +780,14 @@ void transport_send(struct transport *t, const struct call_request *r,
         begin(x);
 }
 
+static void sleep_ms(int64_t ms)
+{
+    struct timespec t = { (time_t)(ms / 1000), (long)(ms % 1000 * 1000000) };
+
+    while (nanosleep(&t, &t) != 0 && errno == EINTR)
+        ;
+}
+
 void transport_wait(struct transport *t, const struct call_request *r,
                     const struct transport_options *o, transport_fn *done,
                     void *arg)
@@ -789,6 +799,8 @@ void transport_wait(struct transport *t, const struct call_request *r,
     if (x->connect_ms > 0)
         curl_easy_setopt(x->easy, CURLOPT_CONNECTTIMEOUT_MS,
                          (long)x->connect_ms);
+    if (!t->hurried)
+        sleep_ms(r->delay_ms);
     x->began_ns = clock_mono_ns();
     finish(x, curl_easy_perform(x->easy));
 }

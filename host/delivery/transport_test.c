@@ -4,6 +4,7 @@
  * path asks for and keeps what it was sent. */
 #include "delivery/transport.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <manifold/destination.h>
@@ -738,6 +739,7 @@ static void a_request_can_be_waited_for(void **state)
     struct fixture *f = *state;
     char url[128];
     struct call_request r = request(f, "GET", "/x", url, sizeof url);
+    int64_t began;
 
     for (unsigned i = 1; i <= 2; i++) {
         transport_wait(f->t, &r, &f->o, on_done, f);
@@ -745,6 +747,15 @@ static void a_request_can_be_waited_for(void **state)
         assert_int_equal(f->status, 200);
         assert_int_equal(transport_in_flight(f->t), 0);
     }
+    r.delay_ms = 30;
+    began = clock_mono_ms();
+    transport_wait(f->t, &r, &f->o, on_done, f);
+    assert_int_equal(f->answers, 3);
+    assert_true(clock_mono_ms() - began >= 30);
+    transport_hurry(f->t);
+    r.delay_ms = MF_DELAY_MAX_MS;
+    transport_wait(f->t, &r, &f->o, on_done, f);
+    assert_int_equal(f->answers, 4);
     f->o.allow_private = false;
     transport_wait(f->t, &r, &f->o, on_done, f);
     assert_int_equal(f->failure, MF_FAIL_REFUSED);

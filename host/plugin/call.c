@@ -75,6 +75,16 @@ static const struct subscription *subscription_of(struct instance *i,
     return &i->subs[subscription];
 }
 
+void call_authorise(struct call *c)
+{
+    mf_str now = { c->instance->auth.raw, c->instance->auth.len };
+
+    if (mf_eq((mf_str){ c->auth.raw, c->auth.len }, now))
+        return;
+    c->auth = c->instance->auth;
+    c->auth.raw = now.len ? arena_copy(&c->in, now).ptr : NULL;
+}
+
 static struct call *call_make(struct instance *i, const struct subscription *s)
 {
     struct call *c = i->free_calls;
@@ -92,10 +102,7 @@ static struct call *call_make(struct instance *i, const struct subscription *s)
     c->sub = s;
     c->batch = s && s->batch_size > 1;
     c->mem = &c->arena;
-    c->auth = i->auth;
-    if (i->auth.type != MF_ABSENT)
-        c->auth.raw = arena_copy(&c->in, (mf_str){ i->auth.raw,
-                                                   i->auth.len }).ptr;
+    call_authorise(c);
     return c;
 }
 
@@ -554,6 +561,17 @@ static struct answer *answer_copy(struct call *c, const struct call_answer *a)
     return out;
 }
 
+/* It is over, and does not count against those that are queued. Its body is
+ * kept until another was sent: that it can be shown. */
+static void exchanged(struct call *c, struct request *r)
+{
+    if (c->exchanged && c->exchanged->body)
+        writer_spare(c->exchanged->body);
+    c->exchanged = r;
+    if (c->requests[c->request_count - 1] == r)
+        c->request_count--;
+}
+
 /* A native plugin waits: out with it, and back with the answer. */
 const mf_response *h_exchange(mf_request *pub)
 {
@@ -563,8 +581,10 @@ const mf_response *h_exchange(mf_request *pub)
 
     c->waited = NULL;
     if (r->state == REQUEST_NEW && request_finish(r) == 0 &&
-        r->state == REQUEST_QUEUED && c->wait)
+        r->state == REQUEST_QUEUED && c->wait) {
         c->wait(c->wait_arg, c, &r->out);
+        exchanged(c, r);
+    }
     r->state = REQUEST_DONE;
     return c->waited ? &c->waited->pub : &answer_copy(c, &none)->pub;
 }

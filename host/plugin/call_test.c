@@ -746,6 +746,13 @@ static void test_new_token(void **state)
     call_start(call);
     assert_memory_equal(next("POST", API "/token")->body.ptr,
                         "refresh_token=r+1", 17);
+    call_free(call);
+    call = call_special(instance, "refreshAccessToken", value("{}"));
+    instance_set_auth(instance, value("{\"refreshToken\":\"r3\"}"));
+    call_authorise(call);
+    call_start(call);
+    assert_memory_equal(next("POST", API "/token")->body.ptr,
+                        "refresh_token=r3", 16);
 }
 
 int main(void)

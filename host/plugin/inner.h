@@ -211,6 +211,7 @@ struct call {
     call_wait_fn *wait; /* NULL: nobody sends while a plugin waits */
     void *wait_arg;
     const struct answer *waited; /* what it has brought */
+    struct request *exchanged;   /* the last that was waited for */
 
     mf_val token;      /* of refreshAccessToken */
     bool whole_failed; /* the call as such failed, not single events */

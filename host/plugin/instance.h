@@ -164,6 +164,8 @@ void call_batch(struct call *c, bool on);
  * refreshAccessToken); NULL if the plugin has no such. */
 struct call *call_special(struct instance *i, const char *slug, mf_val event);
 void call_free(struct call *c);
+/* It carries the auth of when it was made; from here on that of now. */
+void call_authorise(struct call *c);
 /* Both are copied into the call's arena. Returns the event's index. */
 uint32_t call_add(struct call *c, mf_val event, mf_val payload);
 /* The name of the source that an event came from; copied. */

@@ -128,23 +128,6 @@ static int look_keys(struct warehouse *w, const char *schema)
     return 0;
 }
 
-/* Columns beyond what a table can have are not asked for. */
-static void find_full(struct warehouse *w, struct table *table)
-{
-    uint32_t there = 0;
-
-    for (uint32_t i = 0; i < table->column_count; i++)
-        there += table->columns[i]->known;
-    for (uint32_t i = 0; i < table->column_count; i++) {
-        struct column *column = table->columns[i];
-
-        if (column->known || column->batch != w->tables.batch)
-            continue;
-        column->full = there >= COLUMNS_MAX;
-        there += !column->full;
-    }
-}
-
 int catalog_look(struct warehouse *w)
 {
     for (uint32_t i = 0; i < w->tables.count; i++) {
@@ -161,17 +144,11 @@ int catalog_look(struct warehouse *w)
     }
     for (uint32_t i = 0; i < w->tables.count; i++)
         if (table_in_batch(&w->tables, w->tables.list[i]))
-            find_full(w, w->tables.list[i]);
+            table_find_full(&w->tables, w->tables.list[i]);
     return 0;
 }
 
 /* ---- growing ---- */
-
-static bool is_missing(const struct warehouse *w, const struct column *column)
-{
-    return !column->known && !column->full &&
-           column->batch == w->tables.batch;
-}
 
 static void put_column(struct warehouse *w, struct column *column)
 {
@@ -218,7 +195,7 @@ static int make_table(struct warehouse *w, struct table *table)
     out_text(&w->sql, "CREATE TABLE IF NOT EXISTS ");
     out_table(&w->sql, table);
     for (uint32_t i = 0; i < table->column_count; i++) {
-        if (!is_missing(w, table->columns[i]))
+        if (!column_missing(&w->tables, table->columns[i]))
             continue;
         out_text(&w->sql, before);
         put_column(w, table->columns[i]);
@@ -235,7 +212,7 @@ static int add_columns(struct warehouse *w, struct table *table)
 
     w->sql.len = 0;
     for (uint32_t i = 0; i < table->column_count; i++) {
-        if (!is_missing(w, table->columns[i]))
+        if (!column_missing(&w->tables, table->columns[i]))
             continue;
         if (!open || d->one_column) {
             out_text(&w->sql, open ? "; ALTER TABLE " : "ALTER TABLE ");
@@ -255,7 +232,7 @@ static int add_columns(struct warehouse *w, struct table *table)
 static bool is_whole(const struct warehouse *w, const struct table *table)
 {
     for (uint32_t i = 0; i < table->column_count; i++)
-        if (is_missing(w, table->columns[i]))
+        if (column_missing(&w->tables, table->columns[i]))
             return false;
     return table->known;
 }
@@ -268,7 +245,7 @@ static int grow(struct warehouse *w, struct table *table)
 static void grown(struct warehouse *w, struct table *table)
 {
     for (uint32_t i = 0; i < table->column_count; i++)
-        if (is_missing(w, table->columns[i]))
+        if (column_missing(&w->tables, table->columns[i]))
             table->columns[i]->known = true;
     table->unique = table->known ? table->unique : w->dialect->keys;
     table->known = true;

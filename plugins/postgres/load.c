@@ -11,34 +11,6 @@
 
 #include <stdio.h>
 
-/* ---- what of a value did not fit ---- */
-
-static void discard_from(struct warehouse *w, const struct table *table)
-{
-    for (uint32_t i = 0; i < table->row_count; i++) {
-        const struct row *row = &table->rows[i];
-
-        for (uint32_t k = 0; k < row->count; k++) {
-            const struct cell *cell = &row->cells[k];
-            const struct column *column = table->columns[cell->column];
-
-            if (!cell->value.text.len)
-                continue;
-            if (column->full || value_fit(column->type, &cell->value) != FIT)
-                rows_discard(&w->tables, table, row, cell);
-        }
-    }
-}
-
-void load_discards(struct warehouse *w)
-{
-    uint32_t n = w->tables.count; /* those of discards may be new */
-
-    for (uint32_t i = 0; i < n; i++)
-        if (table_in_batch(&w->tables, w->tables.list[i]))
-            discard_from(w, w->tables.list[i]);
-}
-
 /* ---- SQL ---- */
 
 void out_stage(struct out *o, const struct table *table)

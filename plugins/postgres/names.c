@@ -7,7 +7,7 @@
  * and digits behind them, ASCII only, joined by underscores. That is what the
  * go-snakecase package does that Segment's warehouses use. A text with no such
  * letter in it still gets a name, from its digest. */
-#include "warehouse.h"
+#include "rows.h"
 
 #include <stdio.h>
 

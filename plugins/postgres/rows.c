@@ -7,7 +7,7 @@
  * What the server decides comes first, then the context, then properties or
  * traits without a prefix. Nested objects are flattened, arrays are text. A
  * property whose name is taken gets an underscore before it. */
-#include "warehouse.h"
+#include "rows.h"
 
 #define DISCARDS "manifold_discards"
 
@@ -173,6 +173,8 @@ static void add_common(struct maker *m)
         add_time(m, times[i].column, member(m, times[i].member));
     text_value(mf_iso(m->call, mf_now(m->call)), TYPE_TIME, &now);
     add(m, &m->own, "uuid_ts", &now);
+    if (m->dialect->loaded_at)
+        add(m, &m->own, "loaded_at", &now);
     if (!mf_given(member(m, "receivedAt")))
         add(m, &m->own, "received_at", &now);
     if (context.type == MF_OBJECT)
@@ -333,6 +335,37 @@ const char *rows_of_event(struct tables *t, const struct dialect *d,
     return "no event of the type track, identify, page, screen, group, alias";
 }
 
+/* ---- events ---- */
+
+static void schema_of(const struct dialect *d, const char *schema,
+                      const mf_event *e, char to[NAME_BYTES])
+{
+    mf_str source = mf_source(e);
+
+    if (schema[0])
+        memcpy(to, schema, NAME_BYTES);
+    else
+        name_of(d, source.len ? source : MF_STR("manifold"), to);
+}
+
+void rows_of_events(struct tables *t, const struct dialect *d, mf_call *c,
+                    const char *schema, const mf_event *const *events,
+                    const uint32_t *list, uint32_t n)
+{
+    char name[NAME_BYTES];
+
+    tables_begin(t);
+    for (uint32_t i = 0; i < n; i++) {
+        const char *why;
+
+        schema_of(d, schema, events[list[i]], name);
+        why = rows_of_event(t, d, c, name, mf_field(events[list[i]], 0),
+                            list[i]);
+        if (why)
+            mf_result(c, list[i], MF_INVALID, mf_cstr(why));
+    }
+}
+
 /* ---- what a column could not hold ---- */
 
 static mf_str pool_text(struct tables *t, const char *text)
@@ -355,7 +388,8 @@ static void put_text(struct tables *t, struct table *table, struct row *row,
 void rows_discard(struct tables *t, const struct table *of,
                   const struct row *row, const struct cell *cell)
 {
-    static const char *const kept[] = { "received_at", "uuid_ts" };
+    static const char *const kept[] = { "received_at", "uuid_ts",
+                                        "loaded_at" };
     const char *column = of->columns[cell->column]->name;
     const struct value *id = row_value(of, row, "id"), *v;
     struct table *table = table_named(t, of->schema, DISCARDS);
@@ -366,7 +400,8 @@ void rows_discard(struct tables *t, const struct table *of,
         return;
     out_add(&key, id->text.ptr, id->text.len);
     out_format(&key, ".%s.%s", of->name, column);
-    to = table_row(t, table, MF_ALL, 8);
+    to = table_row(t, table, MF_ALL, 9);
+    to->event = row->event;
     put_text(t, table, to, "id", pool_text(t, key.data));
     out_free(&key);
     for (size_t i = 0; i < KIT_N(kept); i++)
@@ -377,4 +412,30 @@ void rows_discard(struct tables *t, const struct table *of,
     put_text(t, table, to, "column_name", pool_text(t, column));
     put_text(t, table, to, "column_value", cell->value.text);
     table_row_done(t, table);
+}
+
+static void discard_from(struct tables *t, const struct table *table)
+{
+    for (uint32_t i = 0; i < table->row_count; i++) {
+        const struct row *row = &table->rows[i];
+
+        for (uint32_t k = 0; k < row->count; k++) {
+            const struct cell *cell = &row->cells[k];
+            const struct column *column = table->columns[cell->column];
+
+            if (!cell->value.text.len)
+                continue;
+            if (column->full || value_fit(column->type, &cell->value) != FIT)
+                rows_discard(t, table, row, cell);
+        }
+    }
+}
+
+void rows_discard_all(struct tables *t)
+{
+    uint32_t n = t->count; /* those of discards may be new */
+
+    for (uint32_t i = 0; i < n; i++)
+        if (table_in_batch(t, t->list[i]))
+            discard_from(t, t->list[i]);
 }

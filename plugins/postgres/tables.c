@@ -5,7 +5,7 @@
  *
  * A column belongs to a table for good; whether the database has it is
  * known of it or not. Rows belong to the batch. */
-#include "warehouse.h"
+#include "rows.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -254,6 +254,27 @@ struct column *table_column(struct table *table, const char *name)
     return table->columns[place_of(table, name)];
 }
 
+bool column_missing(const struct tables *t, const struct column *column)
+{
+    return !column->known && !column->full && column->batch == t->batch;
+}
+
+void table_find_full(const struct tables *t, struct table *table)
+{
+    uint32_t there = 0;
+
+    for (uint32_t i = 0; i < table->column_count; i++)
+        there += table->columns[i]->known;
+    for (uint32_t i = 0; i < table->column_count; i++) {
+        struct column *column = table->columns[i];
+
+        if (column->known || column->batch != t->batch)
+            continue;
+        column->full = there >= COLUMNS_MAX;
+        there += !column->full;
+    }
+}
+
 /* ---- rows ---- */
 
 struct row *table_row(struct tables *t, struct table *table, uint32_t event,
@@ -273,6 +294,7 @@ struct row *table_row(struct tables *t, struct table *table, uint32_t event,
     }
     table->events[table->event_count++] = event;
     row = &table->rows[table->row_count++];
+    row->event = event;
     row->count = 0;
     row->number = ++t->rows;
     row->cells = pool_alloc(&t->pool, cells * sizeof *row->cells);
@@ -363,7 +385,7 @@ void table_row_done(struct tables *t, struct table *table)
     uint32_t *at;
     bool fresh;
 
-    if (!id)
+    if (!id || (table->upsert && t->append))
         return;
     at = index_at(&table->by_id, id->text, &fresh);
     if (fresh) {

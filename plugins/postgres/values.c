@@ -5,7 +5,7 @@
  *
  * Times are strings in the shape of ISO 8601 with a whole date; one without
  * zone is UTC. Numbers keep their digits: an integer beyond 64 bits is text. */
-#include "warehouse.h"
+#include "rows.h"
 
 #include <errno.h>
 #include <math.h>

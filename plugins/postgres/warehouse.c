@@ -19,7 +19,6 @@
 #define SLICE_MIN 10    /* events of one transaction, at the deadline's call */
 #define SLICE_MAX 10000
 
-enum { DATA };
 static const char *const paths[] = { "data" };
 
 /* ---- settings ---- */
@@ -111,44 +110,22 @@ struct part {
     bool fresh; /* nothing is remembered of the database */
 };
 
-static void schema_of(const struct warehouse *w, const mf_event *e,
-                      char to[NAME_BYTES])
-{
-    mf_str source = mf_source(e);
-
-    if (w->schema[0])
-        memcpy(to, w->schema, NAME_BYTES);
-    else
-        name_of(w->dialect, source.len ? source : MF_STR("manifold"), to);
-}
-
 static void make_rows(struct warehouse *w, mf_call *c,
                       const mf_event *const *events, const struct part *p)
 {
-    char schema[NAME_BYTES];
-
     if (tables_too_many(&w->tables)) {
         warehouse_reset(w);
         tables_free(&w->tables);
     }
-    tables_begin(&w->tables);
-    for (uint32_t i = 0; i < p->count; i++) {
-        const mf_event *e = events[p->list[i]];
-        const char *why;
-
-        schema_of(w, e, schema);
-        why = rows_of_event(&w->tables, w->dialect, c, schema,
-                            mf_field(e, DATA), p->list[i]);
-        if (why)
-            mf_result(c, p->list[i], MF_INVALID, mf_cstr(why));
-    }
+    rows_of_events(&w->tables, w->dialect, c, w->schema, events, p->list,
+                   p->count);
 }
 
 static int load(struct warehouse *w, mf_call *c)
 {
     if (warehouse_connect(w) != 0 || catalog_look(w) != 0)
         return -1;
-    load_discards(w);
+    rows_discard_all(&w->tables);
     if (catalog_look(w) != 0 || catalog_grow(w) != 0)
         return -1;
     return load_batch(w, c);

@@ -519,10 +519,11 @@ static inline uint32_t mf_step(const mf_request *r, void **state)
 }
 
 /* [block] Native plugins, in deliver: sends the request now and waits for its
- * answer, as long as the destination's timeout or MF_OPT_TIMEOUT_MS allows.
+ * answer, as long as the destination's timeout or MF_OPT_TIMEOUT_MS allows;
+ * MF_OPT_DELAY_MS is waited for before that.
  * The host adds and refuses what it does for others: auth and signatures,
- * headers, `hosts`, private addresses. What is not sent so is not sent at
- * all. */
+ * headers, `hosts`, private addresses. It does not count against
+ * MF_REQUESTS_MAX. What is not sent so is not sent at all. */
 static inline const mf_response *mf_exchange(mf_request *r)
 {
     return r->h->exchange(r);

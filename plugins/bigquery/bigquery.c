@@ -2,9 +2,9 @@
  *
  * bigquery.c - the destination: its settings and its batches.
  *
- * Documents: BigQuery's REST reference (datasets, tables, tabledata.insertAll,
- * jobs), "Error messages", "Quotas and limits", "Lexical structure", "Loading
- * JSON data"; Segment's "BigQuery" and "Warehouse Schemas"; read 2026-11-28.
+ * Documents: excerpts of BigQuery's REST reference (tabledata.insertAll,
+ * jobs.insert), "Error messages" and quotas; Segment's "BigQuery"; read
+ * 2026-11-28.
  *
  * What is known of the tables is kept from batch to batch, and is doubted as
  * soon as the service says otherwise. */

@@ -163,7 +163,9 @@ static void put_insert(struct out *o, const struct table *table)
     out_text(o, " FROM ");
     out_stage(o, table);
     if (table->unique && !table->upsert) {
-        out_text(o, " ON CONFLICT (\"id\") DO NOTHING");
+        /* A row waits for another loader's of the same id: in one order, or
+         * each would wait for the other. */
+        out_text(o, " ORDER BY \"id\" ON CONFLICT (\"id\") DO NOTHING");
         return;
     }
     out_text(o, " WHERE NOT EXISTS (SELECT 1 FROM ");

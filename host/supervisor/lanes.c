@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WAITING_MAX (512u << 20) /* reports without their lane's state */
+#define WAITING_MAX (128u << 20) /* reports without their lane's state */
 #define COPIES_MAX  (8u << 20)   /* bytes of events that the journal lacks,
                                     given with a lane */
 
@@ -407,13 +407,22 @@ static void on_lane_state(struct supervisor *s, struct sup_lane *l,
     replay_progress(s, l);
 }
 
-static void keep(struct sup_lane *l, uint32_t type, mf_str text)
+/* A worker that reports without end, and never a state, is out of its mind:
+ * the plugin in it may have written over anything. */
+static void keep(struct sup_lane *l, const struct generation *from,
+                 uint32_t type, mf_str text)
 {
     struct waiting w = { type, (uint32_t)text.len };
 
+    if (l->waiting.len + sizeof w + text.len > WAITING_MAX) {
+        log_error("worker %s sent %zu bytes of lane %u without a state; it is "
+                  "killed",
+                  from->group->key, l->waiting.len, l->id);
+        child_kill(from->child, SIGKILL);
+        return;
+    }
     buf_add(&l->waiting, &w, sizeof w);
     buf_str(&l->waiting, text);
-    ASSERT(!l->waiting.full);
 }
 
 void lanes_message(struct supervisor *s, const struct generation *from,
@@ -442,7 +451,7 @@ void lanes_message(struct supervisor *s, const struct generation *from,
     if (type == MSG_LANE_STATE)
         on_lane_state(s, l, text);
     else
-        keep(l, type, text);
+        keep(l, from, type, text);
 }
 
 void lane_free_one(struct sup_lane *l)

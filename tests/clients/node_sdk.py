@@ -14,12 +14,12 @@ import sdk
 from harness import arguments, run
 from kit import WRITE_KEY
 
-def category_of_page(e):
+def category_of_page(e, _):
     if e['type'] == 'page' and 'category' in e:
         e['properties'] = {**e['properties'], 'category': e['category']}
 
 
-def traits_into_context(e):
+def traits_into_context(e, _):
     if e['type'] == 'identify':
         e['context']['traits'] = e['traits']
 

@@ -172,7 +172,8 @@ def run_sdk(command, cwd, env=None, timeout=120):
 
 class Form:
     """What an SDK adds to an event by itself: members of the event and of its
-    context, which are as it says, and copies, which change(event) makes."""
+    context, which are as it says, and copies, which
+    change(event, stored) makes."""
 
     def __init__(self, library, top=(), context=(), change=None):
         self.library, self.top = library, top
@@ -190,7 +191,7 @@ class Form:
                if k in line['context']}
         out['context'] = {**own, **event['context'], 'library': own['library']}
         if self.change:
-            self.change(out)
+            self.change(out, line)
         return out
 
     def faults(self, event, line):
@@ -226,17 +227,22 @@ def compare(form, sent, lines, where):
           (where, len(wrong), '; '.join(wrong[:10])))
 
 
+def finish(box, host, sink, form, sent):
+    """Waits until all is delivered, and compares."""
+    until(lambda: all(host.destination(d)['delivered'] >= len(sent)
+                      for d in ('archive', 'hook')), SETTLE_SECONDS,
+          lambda: 'all are delivered: %s' % host.status())
+    compare(form, sent, await_stored(box, host), 'the file')
+    compare(form, sent, sink.events(), 'the receiver')
+
+
 def test(box, name, form, send, phases=(PLAIN, CUT, BUSY)):
     sink = Sink(box)
     host = start(box, sink)
     sent = []
     for phase in phases:
         sent += through(box, host, phase, send)
-    until(lambda: all(host.destination(d)['delivered'] >= len(sent)
-                      for d in ('archive', 'hook')), SETTLE_SECONDS,
-          lambda: 'all are delivered: %s' % host.status())
-    compare(form, sent, await_stored(box, host), 'the file')
-    compare(form, sent, sink.events(), 'the receiver')
+    finish(box, host, sink, form, sent)
     check({e['type'] for e in sent} == set(TYPES), 'a kind lacks')
     say('%s: %d events of %d kinds at a file and a receiver, each exactly '
         'once, all fields the same: %s' %

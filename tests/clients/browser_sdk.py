@@ -343,5 +343,5 @@ if __name__ == '__main__':
     args = arguments(options)
     if not cdp.program():
         sdk.skip('there is no Chromium')
-    sdk.fetch_node(args.cache)
+    sdk.fetch_node(args.cache, '@segment/analytics-next')
     run(test, args)

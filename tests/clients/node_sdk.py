@@ -24,9 +24,11 @@ def traits_into_context(e, _):
         e['context']['traits'] = e['traits']
 
 
+PACKAGES = {'segment': '@segment/analytics-node', 'legacy': 'analytics-node',
+            'rudder': '@rudderstack/rudder-sdk-node'}
 FORMS = {
-    'segment': sdk.Form('@segment/analytics-node', ('_metadata',
-                                                    'integrations'),
+    'segment': sdk.Form('@segment/analytics-node',
+                        ('_metadata', 'integrations'),
                         change=category_of_page),
     'legacy': sdk.Form('analytics-node', ('_metadata',)),
     'rudder': sdk.Form('analytics-node', ('_metadata', 'channel'),
@@ -39,7 +41,7 @@ def test(box):
         return sdk.run_sdk(['node', 'send.js', args.sdk, 'http://' + address,
                             WRITE_KEY, str(count), prefix], args.cache)
 
-    sdk.test(box, args.sdk, FORMS[args.sdk], send)
+    sdk.test(box, PACKAGES[args.sdk], FORMS[args.sdk], send)
 
 
 def options(p):
@@ -49,5 +51,5 @@ def options(p):
 
 if __name__ == '__main__':
     args = arguments(options)
-    sdk.fetch_node(args.cache)
+    sdk.fetch_node(args.cache, PACKAGES[args.sdk])
     run(test, args)

@@ -11,7 +11,9 @@
 import collections
 import fcntl
 import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -77,12 +79,24 @@ def run_fetch(command, cache):
         skip('the SDK cannot be fetched: ' + (r.stderr or r.stdout)[-500:])
 
 
-def fetch_node(cache):
+def numbers(text):
+    return [int(n) for n in re.findall(r'\d+', text)]
+
+
+def fetch_node(cache, package):
+    """All of them at once; skipped where Node.js is too old for this one."""
     if not shutil.which('node'):
         skip('there is no node')
     fetch(cache, 'node', ['package-lock.json'],
           ['npm', 'ci', '--ignore-scripts', '--no-audit', '--no-fund',
            '--fetch-retries=1', '--fetch-timeout=20000'])
+    with open(os.path.join(cache, 'node_modules', package,
+                           'package.json')) as f:
+        wanted = json.load(f).get('engines', {}).get('node', '0')
+    there = subprocess.run(['node', '--version'], capture_output=True,
+                           text=True).stdout
+    if numbers(there)[:1] < numbers(wanted)[:1]:
+        skip('node is %s, the SDK wants %s' % (there.strip(), wanted))
 
 
 # ---- where the events arrive ------------------------------------------------

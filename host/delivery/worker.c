@@ -55,6 +55,7 @@ struct worker {
     struct redact *secrets;
     struct suspects suspects;
     struct strain strain;
+    struct receipts receipts;
     struct buf out;
     bool draining, ended;
     int exit_code;
@@ -516,6 +517,15 @@ static mf_str next_text(const char **p, uint32_t len)
     return t;
 }
 
+static void know_receipts(struct lane *l, const char *p, uint32_t n)
+{
+    struct receipt *list = xcalloc(n + 1, sizeof *list);
+
+    memcpy(list, p, n * sizeof *list);
+    lane_know(l, list, n);
+    free(list);
+}
+
 static struct lane *make_lane(struct worker *w, struct destination *d,
                               const struct msg_lane *m, const char *pending,
                               mf_str where)
@@ -526,6 +536,7 @@ static struct lane *make_lane(struct worker *w, struct destination *d,
 
     memcpy(list, pending, m->pending_count * sizeof *list);
     l = lane_new(w->cache, w->head, m, list);
+    lane_set_receipts(l, &w->receipts);
     free(list);
     /* It was compiled when the replay was asked for. */
     ASSERT(!m->replay || destination_own(d, l, m, where, &e) == 0);
@@ -557,6 +568,7 @@ static void on_lane(struct worker *w, mf_str text)
         p += sizeof r + r.error_len;
         destination_restore(d, l, &r, next_text(&p, r.event_len));
     }
+    know_receipts(l, p, m.receipt_count);
     if (m.replay)
         destination_replay(d, l, (enum replay_stop)m.stopped);
     pump_soon(w);
@@ -790,6 +802,8 @@ int worker_main(const char *name, uid_t uid, gid_t gid, pid_t parent)
 
     snprintf(role, sizeof role, "worker %s", name);
     log_role(role);
+    /* First of all: if there is none, the number will be somebody else's. */
+    receipts_init(&w.receipts, CHILD_RECEIPTS_FD);
     curl_global_init(CURL_GLOBAL_ALL);
     if (map_pages(&w, &e) != 0 || jail_child(uid, gid, parent, &e) != 0 ||
         jail_worker(&e) != 0) {

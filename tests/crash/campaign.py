@@ -194,7 +194,8 @@ class Campaign:
 
     def config(self, destinations, **more):
         c = self.box.config(destinations, **more)
-        c['ingest'] = dict({'listen': ['127.0.0.1:%d' % self.ingest]},
+        c['ingest'] = dict(ingest_threads(),
+                           listen=['127.0.0.1:%d' % self.ingest],
                            **more.get('ingest', {}))
         c['sources']['web']['write_key'] = KEY
         self.box.write_config(c)

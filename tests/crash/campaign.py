@@ -20,7 +20,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 '..', 'integration'))
 
-from harness import Host, arguments, check, children, role, run, say, until
+from harness import (Host, arguments, check, children, ingest_threads, role,
+                     run, say, until)
 
 __all__ = ['Campaign', 'arguments', 'check', 'children', 'percentile', 'role',
            'rss', 'run', 'say', 'until']

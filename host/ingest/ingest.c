@@ -283,6 +283,7 @@ static void start_loops(struct ingest *g)
         o.base = g->loop_count ? NULL : g->base;
         o.woken = g->loop_count ? NULL : wake_workers;
         o.arg = g;
+        o.number = g->loop_count;
         g->loops[g->loop_count++] = loop_new(&o);
     }
 }

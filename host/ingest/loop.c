@@ -8,11 +8,13 @@
 #include "ipc/proto.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define TELL_EVERY_MS 100 /* and only when there is something new */
+#define THREAD_NAME   16  /* as many bytes as the kernel keeps */
 
 struct listening {
     char address[128];
@@ -289,6 +291,15 @@ static void *turn(void *arg)
     return NULL;
 }
 
+static void start_thread(struct loop *l, unsigned number)
+{
+    char name[THREAD_NAME];
+
+    ASSERT(pthread_create(&l->thread, NULL, turn, l) == 0);
+    snprintf(name, sizeof name, "loop %u", number);
+    pthread_setname_np(l->thread, name); /* for who looks at /proc */
+}
+
 /* An equal part for each loop, so that all together keep to the whole. */
 static struct http_limits limits_of(unsigned share)
 {
@@ -327,7 +338,7 @@ struct loop *loop_new(const struct loop_options *o)
     event_add(l->woken, NULL);
     event_add(l->tell, &every);
     if (l->own_thread)
-        ASSERT(pthread_create(&l->thread, NULL, turn, l) == 0);
+        start_thread(l, o->number);
     return l;
 }
 

@@ -22,7 +22,8 @@ struct loop_options {
     struct event_base *base; /* turned by the caller; NULL: by a thread */
     /* Gets MSG_INGEST_DEAD and MAIL_DRAINED; borrowed. */
     struct mailbox *house;
-    unsigned share; /* of how many loops: they have equal parts of limits */
+    unsigned number; /* of this one, from 0 */
+    unsigned share;  /* of how many: they have equal parts of limits */
     void (*woken)(void *arg); /* after each wake-up, in its thread; or NULL */
     void *arg;
 };

@@ -164,15 +164,10 @@ static void release(struct api *a, struct waiter *w)
 
 void api_on_durable(struct api *a)
 {
-    uint64_t lost = journal_failed_from(a->journal);
-    uint64_t durable = atomic_load_explicit(&a->head->durable,
-                                            memory_order_acquire);
+    struct intake_news n = intake_news(&a->intake);
 
-    dedupe_durable(a->dedupe, durable);
-    if (lost)
-        dedupe_forget(a->dedupe);
-    while (a->first && (a->first->seq <= durable ||
-                        (lost && a->first->seq >= lost))) {
+    while (a->first && (a->first->seq <= n.durable ||
+                        (n.lost && a->first->seq >= n.lost))) {
         struct waiter *w = a->first;
 
         a->first = w->next;
@@ -180,13 +175,14 @@ void api_on_durable(struct api *a)
             a->last = NULL;
         arena_reset(&a->arena);
         if (w->pixel)
-            show_pixel(a, w->r, w->seq <= durable ? NULL : &failed);
-        else if (w->seq <= durable)
+            show_pixel(a, w->r, w->seq <= n.durable ? NULL : &failed);
+        else if (w->seq <= n.durable)
             accept_now(a, w->r, w->answer);
         else
             refuse(a, w->r, &failed);
         release(a, w);
     }
+    intake_told(&a->intake, &n, a->first != NULL);
 }
 
 /* ---- write keys ---- */
@@ -264,20 +260,15 @@ static enum journal_state keep(struct api *a, struct source *s,
                                   .received_ms = received_ms,
                                   .payload = buf_view(&a->event) };
     enum journal_state state;
-    uint64_t first = 0;
+    bool duplicate;
 
-    ids_hash(journal_uuid(a->journal), s->id, id, rec.id_hash);
-    if (dedupe_find(a->dedupe, rec.id_hash, received_ms, &first) !=
-        DEDUPE_NEW) {
+    ids_hash(journal_uuid(a->intake.intake->journal), s->id, id, rec.id_hash);
+    state = intake_keep(&a->intake, &rec, seq, &duplicate);
+    if (state != JOURNAL_OK)
+        return state;
+    if (duplicate) {
         s->duplicates++;
-        if (first > *seq)
-            *seq = first;
-        return JOURNAL_OK;
-    }
-    state = journal_append(a->journal, &rec);
-    if (state == JOURNAL_OK) {
-        *seq = rec.seq;
-        dedupe_note(a->dedupe, rec.id_hash, rec.seq, received_ms);
+    } else {
         s->received++;
         s->bytes += rec.payload.len;
     }
@@ -314,7 +305,7 @@ static const struct refusal *take(struct api *a, struct source *s, size_t size,
     state = keep(a, s, env->received_ms, id, seq);
     if (state != JOURNAL_OK)
         return refusal_of(state);
-    journal_flush(a->journal);
+    journal_flush(a->intake.intake->journal);
     return NULL;
 }
 
@@ -486,7 +477,7 @@ static void on_batch(struct api *a, struct http_request *r, struct source *s,
     env->integrations = body->integrations;
     env->sent_at = body->sent_at;
     state = keep_batch(a, s, events, n, env, &seq, &any);
-    journal_flush(a->journal);
+    journal_flush(a->intake.intake->journal);
     if (state != JOURNAL_OK)
         refuse(a, r, refusal_of(state)); /* all of it comes again */
     else if (seq == 0)
@@ -691,7 +682,6 @@ void api_request(struct http_request *r, void *api)
 void api_init(struct api *a)
 {
     memset(a, 0, sizeof *a);
-    a->dedupe = dedupe_new();
     arena_init(&a->arena, REQUEST_ARENA);
     buf_init(&a->event, EVENT_ROOM);
     buf_init(&a->answer, ANSWER_MAX);
@@ -711,7 +701,6 @@ void api_deinit(struct api *a)
         a->idle = w->next;
         free(w);
     }
-    dedupe_free(a->dedupe);
     keys_deinit(&a->keys);
     arena_deinit(&a->arena);
     buf_deinit(&a->event);

@@ -22,6 +22,7 @@
     "\"messageId\":\"" id "\"}"
 
 static struct api api;
+static struct intake intake;
 static struct journal_head head;
 static struct event *wakeup;
 static char path[64];
@@ -78,18 +79,17 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 static void open_journal(void)
 {
     struct journal_options o = { .dir = dir, .head = &head,
-                                 .segment_bytes = 1 << 20,
-                                 .on_durable = wake };
+                                 .segment_bytes = 1 << 20 };
     struct err e = { "" };
 
-    api.journal = journal_open(&o, &e);
-    if (!api.journal)
+    intake_init(&intake, &head);
+    intake_configure(&intake, 3600000, 8u << 20);
+    if (intake_open(&intake, &o, &e) != 0)
         fail_msg("%s", e.text);
-    api.head = &head;
-    dedupe_configure(api.dedupe, 3600000, 8u << 20);
-    dedupe_warm(api.dedupe, dir, &head);
-    while (dedupe_warm_step(api.dedupe, 1000, 1000))
+    intake_warm(&intake, dir);
+    while (intake_warm_step(&intake, 1000, 1000))
         continue;
+    intake_join(&intake, &api.intake, wake, NULL);
 }
 
 static int house_new(void **state)
@@ -125,7 +125,7 @@ static int house_free(void **state)
 
     (void)state;
     http_server_free(server);
-    journal_close(api.journal);
+    intake_deinit(&intake);
     api_deinit(&api);
     io = io_real;
     close(listen_fd);
@@ -434,9 +434,7 @@ static void after_a_restart(void **state)
     client_open(&c);
     post(&c, "/v1/track", EVENT("m"));
     expect(&c, 200, OK);
-    journal_close(api.journal);
-    dedupe_free(api.dedupe);
-    api.dedupe = dedupe_new();
+    intake_deinit(&intake);
     memset(&head, 0, sizeof head);
     open_journal();
     post(&c, "/v1/track", EVENT("m"));

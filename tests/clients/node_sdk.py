@@ -41,7 +41,8 @@ def test(box):
         return sdk.run_sdk(['node', 'send.js', args.sdk, 'http://' + address,
                             WRITE_KEY, str(count), prefix], args.cache)
 
-    sdk.test(box, PACKAGES[args.sdk], FORMS[args.sdk], send)
+    sdk.test(box, PACKAGES[args.sdk], FORMS[args.sdk], send,
+             bad_disk=args.sdk != 'legacy')
 
 
 def options(p):

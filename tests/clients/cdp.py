@@ -3,7 +3,6 @@
 # cdp.py - headless Chromium over a pipe, by its own protocol: pages that are
 # each in a context of their own, with no cookies, caches or storage of others.
 
-import fcntl
 import itertools
 import json
 import os
@@ -11,6 +10,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -29,12 +29,16 @@ def program():
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
-def as_three_and_four(down, up):
-    """In the browser's process, before it is the browser; all other
-    descriptors of this one close by themselves."""
-    a, b = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (down, up))
-    os.dup2(a, 3)
-    os.dup2(b, 4)
+# Run by a Python of its own, which becomes the browser: the pipes' ends are to
+# be its descriptors 3 and 4, whatever they are here.
+LAUNCH = '''
+import fcntl, os, sys
+down, up = (fcntl.fcntl(int(n), fcntl.F_DUPFD_CLOEXEC, 10)
+            for n in sys.argv[1:3])
+os.dup2(down, 3)
+os.dup2(up, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+'''
 
 
 class Browser:
@@ -53,9 +57,10 @@ class Browser:
             flags.append('--no-sandbox')
         self.log = open(os.path.join(self.home, 'log'), 'wb')
         self.process = subprocess.Popen(
-            [path, *flags, 'about:blank'], stdout=self.log, stderr=self.log,
-            close_fds=False, preexec_fn=lambda: as_three_and_four(down, up),
-            start_new_session=True, env=dict(os.environ, HOME=self.home))
+            [sys.executable, '-c', LAUNCH, str(down), str(up), path, *flags,
+             'about:blank'], pass_fds=[down, up], stdout=self.log,
+            stderr=self.log, start_new_session=True,
+            env=dict(os.environ, HOME=self.home))
         os.close(down)
         os.close(up)
 

@@ -158,6 +158,16 @@ def standard(shop):
     page.close()
 
 
+def snippet(shop):
+    """Its script comes from the page's site, all else from the host."""
+    page = shop.open()
+    page.run('snippet(%s, %s, 3)' % (json.dumps('http://' + shop.direct),
+                                     json.dumps(WRITE_KEY)))
+    shop.take(page)
+    shop.accepted(page)
+    page.close()
+
+
 def batching(shop):
     page = shop.open()
     shop.load(page, shop.direct, BATCHES)
@@ -184,7 +194,7 @@ def leaving(shop):
     """What waits for its batch goes when the page does."""
     page = shop.open()
     shop.load(page, shop.direct, SLOW)
-    page.run("send(15, 'segment-leaving')")
+    check(page.run("send(15, 'segment-leaving'), handled") == 15, 'handled')
     before = sdk.counted(shop.host)[0]
     shop.take(page)
     check(before == len(shop.sent) - 15, 'the batch did not wait')
@@ -197,7 +207,7 @@ def kept_alive(shop):
     """Requests under way outlive the page."""
     page = shop.open()
     shop.load(page, shop.direct, {'config': {'keepalive': True}})
-    page.run("send(6, 'segment-keepalive')")
+    page.run("((all) => (send(6, 'segment-keepalive'), all))(issued(6))")
     shop.take(page)
     page.go('about:blank')
     shop.accepted(page)
@@ -307,7 +317,7 @@ def rudder_refused(shop):
 
 WAYS = {
     'rudder': [rudder_standard, rudder_beacon, rudder_refused],
-    'segment': [standard, batching, with_cookies, leaving, kept_alive,
+    'segment': [standard, snippet, batching, with_cookies, leaving, kept_alive,
                 coming_back, cut, busy, transports],
 }
 

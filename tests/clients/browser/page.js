@@ -22,6 +22,18 @@ function rudder(dataPlane, writeKey, options) {
   })
 }
 
+// As the snippet does that stands in pages: calls wait in an array until the
+// script is there, which comes from the page's own site.
+function snippet(cdn, writeKey, count) {
+  const queue = (window.analytics = [])
+  Object.assign(queue, { _cdn: cdn, _writeKey: writeKey, _loadOptions: {}, SNIPPET_VERSION: '5.2.0' })
+  sdk = { track: (...given) => queue.push(['track', ...given]) }
+  send(count, 'segment-snippet', [0])
+  const script = document.createElement('script')
+  script.src = '/analytics-next/bundles/standalone.js'
+  document.head.append(script)
+}
+
 const simple = (n) => ({
   n,
   text: 'Zoë 🚀 日本語 "quoted" \\ / </script> \t\u2028 e\u0301',
@@ -39,23 +51,43 @@ const simple = (n) => ({
 let values = (n) => ({ ...simple(n), nothing: null, none: [], lists: [[1, [{}]], []] })
 
 const calls = [
-  (n, o) => (sdk.track('Zoë 🚀', values(n), o), { type: 'track', event: 'Zoë 🚀', properties: values(n) }),
-  (n, o) => (sdk.identify(`user-${n}`, values(n), o), { type: 'identify', userId: `user-${n}`, traits: values(n) }),
-  (n, o) => (sdk.page('Docs', 'Home', values(n), o), { type: 'page', category: 'Docs', name: 'Home', properties: values(n) }),
-  (n, o) => (sdk.screen('App', 'Main', values(n), o), { type: 'screen', category: 'App', name: 'Main', properties: values(n) }),
-  (n, o) => (sdk.group(`group-${n}`, values(n), o), { type: 'group', groupId: `group-${n}`, traits: values(n) }),
-  (n, o) => (sdk.alias(`user-${n}`, `old-${n}`, o), { type: 'alias', previousId: `old-${n}` }),
+  ['track', (n) => ['Zoë 🚀', values(n)], (n) => ({ event: 'Zoë 🚀', properties: values(n) })],
+  ['identify', (n) => [`user-${n}`, values(n)], (n) => ({ userId: `user-${n}`, traits: values(n) })],
+  ['page', (n) => ['Docs', 'Home', values(n)], (n) => ({ category: 'Docs', name: 'Home', properties: values(n) })],
+  ['screen', (n) => ['App', 'Main', values(n)], (n) => ({ category: 'App', name: 'Main', properties: values(n) })],
+  ['group', (n) => [`group-${n}`, values(n)], (n) => ({ groupId: `group-${n}`, traits: values(n) })],
+  ['alias', (n) => [`user-${n}`, `old-${n}`], (n) => ({ previousId: `old-${n}` })],
 ]
 
-// n events of the kinds that the SDK has.
+// So many events of the kinds that the SDK has; `handled` is kept when it has
+// sent or put aside each of them, where it says so.
+let handled
 function send(count, prefix, kinds) {
   const able = calls.filter((_, i) => !kinds || kinds.includes(i))
+  const answers = []
   for (let n = 0; n < count; n++) {
+    const [type, given, event] = able[n % able.length]
     const context = { test: `${prefix}-${n}`, custom: [n, { two: 2 }] }
-    const options = { context, integrations: { All: true, Amplitude: { session_id: n } } }
-    const event = able[n % able.length](n, options)
-    sent.push({ ...event, context, integrations: { All: true, Amplitude: { session_id: n } } })
+    const integrations = { All: true, Amplitude: { session_id: n } }
+    answers.push(sdk[type](...given(n), { context: { ...context }, integrations: { ...integrations } }))
+    sent.push({ type, ...event(n), context, integrations })
   }
+  handled = Promise.all(answers).then(() => answers.length)
+}
+
+// Kept when so many more requests are under way, or were.
+let requests = 0
+const watching = []
+const plainFetch = window.fetch
+window.fetch = (...given) => {
+  const answer = plainFetch.apply(window, given)
+  requests++
+  watching.forEach((look) => look())
+  return answer
+}
+function issued(more) {
+  const wanted = requests + more
+  return new Promise((resolve) => watching.push(() => requests >= wanted && resolve(more)))
 }
 
 // ---- without an SDK ----

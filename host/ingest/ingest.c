@@ -249,6 +249,7 @@ static void configure_dedupe(struct ingest *g)
     intake_configure(&g->intake, k->dedupe_window_ms, k->dedupe_memory);
     if (!g->intake.journal)
         return;
+    journal_keep(g->intake.journal, k->retention_ms, k->max_bytes);
     journal_keep_ids(g->intake.journal, ids_keep_ms(k), ids_keep_bytes(k));
     intake_warm(&g->intake, CHILD_JOURNAL_FD);
     go_on_warming(g);

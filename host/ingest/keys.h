@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define REJECT_CODES_MAX 32 /* different codes counted for a source */
+#define REJECT_CODES_MAX 64 /* different codes counted for a source */
 
 struct reject_count {
     const char *code; /* a literal */

@@ -17,6 +17,7 @@
 #include "json/json.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -329,15 +330,23 @@ static void configure(struct ingest *g, mf_str text)
 static void listen_on(struct ingest *g, mf_str text, int fd)
 {
     struct msg_listen m;
+    unsigned first;
 
-    ASSERT(text.len >= sizeof m);
+    ASSERT(text.len >= sizeof m && g->loop_count);
     memcpy(&m, text.ptr, sizeof m);
     ASSERT(m.index < m.count);
     text = (mf_str){ text.ptr + sizeof m, text.len - sizeof m };
-    for (unsigned i = 0; i < g->loop_count; i++)
-        if (i % m.count == m.index % g->loop_count)
-            loop_listen(g->loops[i], text, fd);
-    close(fd);
+    first = m.index % g->loop_count;
+    for (unsigned i = first + m.count; i < g->loop_count; i += m.count) {
+        int too = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+        if (too >= 0)
+            loop_listen(g->loops[i], text, too);
+        else
+            log_warn("%.*s: thread %u cannot share it: %s", (int)text.len,
+                     text.ptr, i, strerror(errno));
+    }
+    loop_listen(g->loops[first], text, fd);
 }
 
 static void unlisten(struct ingest *g, mf_str address)

@@ -7,7 +7,6 @@
 #include "base/mem.h"
 #include "ipc/proto.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,11 +156,13 @@ static void listen_on(struct loop *l, mf_str address, int fd)
 {
     struct listening *one;
 
-    if (!l->server || l->listening_count == HTTP_LISTENERS_MAX ||
-        address.len >= sizeof one->address) {
+    if (!l->server) { /* drained */
         close(fd);
         return;
     }
+    /* One that nobody accepts from would be given connections all the same. */
+    ASSERT(l->listening_count < HTTP_LISTENERS_MAX &&
+           address.len < sizeof one->address);
     one = &l->listening[l->listening_count++];
     memcpy(one->address, address.ptr, address.len);
     one->address[address.len] = 0;
@@ -265,10 +266,7 @@ void loop_configure(struct loop *l, const struct keys *k)
 
 void loop_listen(struct loop *l, mf_str address, int fd)
 {
-    int mine = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-
-    if (mine >= 0)
-        mailbox_post(&l->in, MSG_LISTEN, address.ptr, address.len, mine);
+    mailbox_post(&l->in, MSG_LISTEN, address.ptr, address.len, fd);
 }
 
 void loop_unlisten(struct loop *l, mf_str address)

@@ -230,19 +230,25 @@ static void take_mail(struct loop *l, const struct mail *m)
     }
 }
 
-/* There is mail, or something became durable. */
-static void on_woken(evutil_socket_t fd, short what, void *arg)
+static void take_all_mail(struct loop *l)
 {
-    struct loop *l = arg;
     struct mail *m = mailbox_take(&l->in), *next;
 
-    (void)fd;
-    (void)what;
     for (; m; m = next) {
         next = m->next;
         take_mail(l, m);
         free(m);
     }
+}
+
+/* There is mail, or something became durable. */
+static void on_woken(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop *l = arg;
+
+    (void)fd;
+    (void)what;
+    take_all_mail(l);
     if (l->on_woken)
         l->on_woken(l->on_woken_arg);
     api_on_durable(&l->api);
@@ -346,6 +352,7 @@ void loop_stop(struct loop *l)
         mailbox_post(&l->in, MAIL_STOP, NULL, 0, -1);
         pthread_join(l->thread, NULL);
     }
+    take_all_mail(l); /* some of it owns what must be given back */
     while (l->listening_count)
         stop_listening(l, 0);
     if (l->server)

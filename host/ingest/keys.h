@@ -51,5 +51,6 @@ void keys_add_counters(struct keys *k, const struct keys *from);
 void keys_deinit(struct keys *k);
 struct source *keys_find(struct keys *k, mf_str write_key);
 void source_reject(struct source *s, const char *code);
+void source_kept(struct source *s, size_t bytes, bool duplicate);
 
 #endif

@@ -47,8 +47,9 @@ struct http_limits {
 };
 
 /* header 16 KiB, 64; body 1 MiB, decoded 1 MiB; discard 64 MiB; buffers
- * 256 MiB; 16384 connections, 8192 per peer, 1024 openings; header 10 s; body 10 KB/s after
- * 10 s; idle 60 s; write 30 s; linger 2 s; stream backlog 1 MiB; sweep 1 s. */
+ * 256 MiB; 16384 connections, 8192 per peer, 1024 openings; header 10 s; body
+ * 10 KB/s after 10 s; idle 60 s; write 30 s; linger 2 s; stream backlog 1 MiB;
+ * sweep 1 s. */
 extern const struct http_limits http_limits_default;
 
 /* Valid from the handler's call until its answer; everything in it is

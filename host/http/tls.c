@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -84,7 +85,7 @@ static int bio_create(BIO *b)
 /* One for the process, never freed. */
 static const BIO_METHOD *bio_method(void)
 {
-    static BIO_METHOD *_Atomic made;
+    static _Atomic(BIO_METHOD *) made;
     BIO_METHOD *m = made, *none = NULL;
 
     if (m)
@@ -94,8 +95,7 @@ static const BIO_METHOD *bio_method(void)
            BIO_meth_set_read_ex(m, bio_read) &&
            BIO_meth_set_ctrl(m, bio_ctrl) &&
            BIO_meth_set_create(m, bio_create));
-    if (__atomic_compare_exchange_n(&made, &none, m, false, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_ACQUIRE))
+    if (atomic_compare_exchange_strong(&made, &none, m))
         return m;
     BIO_meth_free(m);
     return none;

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "ingest/client.h"
 #include "ingest/event.h"
 #include "journal/ids.h"
 #include "json/json.h"
@@ -557,7 +558,8 @@ static void on_settings(struct api *a, struct http_request *r, mf_str key)
     json_kstr(&w, "apiHost",
               arena_printf(&a->arena, "%.*s/v1", (int)host.len,
                            host.ptr ? host.ptr : ""));
-    json_kstr(&w, "protocol", MF_STR("http"));
+    json_kstr(&w, "protocol",
+              http_is_secure(r) ? MF_STR("https") : MF_STR("http"));
     json_end_object(&w);
     json_end_object(&w);
     json_key(&w, MF_STR("plan"));
@@ -577,6 +579,7 @@ static void on_post(struct api *a, struct http_request *r, enum route route,
     struct event_envelope env = { .type = route == ROUTE_EVENT ? type : -1,
                                   .received_ms = clock_ms() };
     struct refusal f = { 400, NULL, NULL, 0 };
+    char address[NETADDR_TEXT];
     struct json_fault fault;
     struct source *s;
     struct body body;
@@ -613,6 +616,9 @@ static void on_post(struct api *a, struct http_request *r, enum route route,
         return;
     }
     time_iso(env.received_ms, env.received_text);
+    if (route != ROUTE_EVENT)
+        env.context = body.context;
+    client_describe(r, &env, address);
     if (route == ROUTE_EVENT)
         on_single(a, r, s, body.root, &env);
     else

@@ -294,9 +294,9 @@ static void write_id(struct json_out *w, enum member m, mf_val v)
         json_val(w, v);
 }
 
-/* The batch's members, then the event's own, which win. */
+/* The batch's members, then the event's own, which win; then ip, if any. */
 static void write_merged(struct json_out *w, mf_val outer, mf_val own,
-                         struct arena *a)
+                         mf_str ip, struct arena *a)
 {
     mf_iter it = { { 0 } };
     mf_str key;
@@ -324,23 +324,53 @@ static void write_merged(struct json_out *w, mf_val outer, mf_val own,
         json_key_raw(w, key);
         json_val(w, v);
     }
+    if (ip.len)
+        json_kstr(w, "ip", ip);
     json_end_object(w);
 }
 
 static void write_object(struct json_out *w, enum member m, mf_val outer,
                          mf_val own, struct arena *a)
 {
+    static const mf_str none = { "", 0 };
     bool merges = outer.type == MF_OBJECT && json_count(outer);
 
     if (own.type == MF_ABSENT && !merges)
         return;
     json_key(w, members[m]);
     if (merges)
-        write_merged(w, outer, own, a);
+        write_merged(w, outer, own, none, a);
     else if (own.type == MF_OBJECT || own.type == MF_NULL)
         json_val(w, own);
     else
-        write_merged(w, outer, own, a);
+        write_merged(w, outer, own, none, a);
+}
+
+/* Whether the server fills in the address. The search spares most contexts a
+ * walk. */
+static bool wants_ip(const struct event_envelope *env, mf_val context)
+{
+    static const char direct[] = "\"direct\"";
+
+    if (!env->client_ip.len)
+        return false;
+    if (!env->client_side &&
+        (context.type != MF_OBJECT ||
+         !memmem(context.raw, context.len, direct, sizeof direct - 1) ||
+         !json_is_true(json_get(context, MF_STR("direct")))))
+        return false;
+    return json_get(context, MF_STR("ip")).type == MF_ABSENT;
+}
+
+static void write_context(struct json_out *w, mf_val own,
+                          const struct event_envelope *env, struct arena *a)
+{
+    if (!wants_ip(env, own)) {
+        write_object(w, M_CONTEXT, env->context, own, a);
+        return;
+    }
+    json_key(w, members[M_CONTEXT]);
+    write_merged(w, env->context, own, env->client_ip, a);
 }
 
 int event_normalise(mf_val event, const struct event_envelope *env,
@@ -374,7 +404,7 @@ int event_normalise(mf_val event, const struct event_envelope *env,
     }
     write_object(&w, M_PROPERTIES, none, p.v[M_PROPERTIES], a);
     write_object(&w, M_TRAITS, none, p.v[M_TRAITS], a);
-    write_object(&w, M_CONTEXT, env->context, p.v[M_CONTEXT], a);
+    write_context(&w, p.v[M_CONTEXT], env, a);
     write_object(&w, M_INTEGRATIONS, env->integrations,
                  p.v[M_INTEGRATIONS], a);
     write_times(&w, &p, env, a);

@@ -37,6 +37,9 @@ struct event_envelope {
     mf_val context, integrations, sent_at; /* of a batch, or MF_ABSENT */
     int64_t received_ms;
     char received_text[32];
+    /* "": not known, not IPv4, or given by the batch; see client.c */
+    mf_str client_ip;
+    bool client_side; /* of a device, so that its address is filled in */
 };
 
 struct event_fault {

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ingest/api.h"
+#include "ingest/edge.h"
 #include "ingest/idset.h"
 #include "ipc/ipc.h"
 #include "ipc/jail.h"
@@ -41,6 +42,7 @@ struct waker {
 struct listening {
     char address[128];
     int fd;
+    bool tls;
 };
 
 struct ingest {
@@ -159,6 +161,7 @@ static void tell_stats(struct ingest *g)
 
         json_kint(&w, "connections", (int64_t)c->open);
         json_kint(&w, "requests", (int64_t)c->requests);
+        edge_write_stats(&w, c);
     }
     write_dedupe(g, &w);
     json_key(&w, MF_STR("sources"));
@@ -180,6 +183,8 @@ static uint64_t progress(const struct ingest *g)
 
     for (uint32_t i = 0; i < g->api.keys.count; i++)
         n += g->api.keys.sources[i].received;
+    if (g->server)
+        n += edge_progress(http_server_counters(g->server));
     return n;
 }
 
@@ -309,6 +314,14 @@ static void warm_up(struct ingest *g)
     go_on_warming(g);
 }
 
+static void accept_from(struct ingest *g, const struct listening *l)
+{
+    if (l->tls)
+        http_server_listen_tls(g->server, l->fd);
+    else
+        http_server_listen(g->server, l->fd);
+}
+
 static void configure(struct ingest *g, mf_str text)
 {
     struct err e;
@@ -317,8 +330,10 @@ static void configure(struct ingest *g, mf_str text)
         log_error("%s", e.text);
         return;
     }
-    if (g->server)
+    if (g->server) {
         limit_bodies(g);
+        edge_configure(g->server, text);
+    }
     configure_dedupe(g);
     if (g->api.journal)
         return;
@@ -332,11 +347,25 @@ static void configure(struct ingest *g, mf_str text)
     }
     warm_up(g);
     for (size_t i = 0; i < g->listening_count; i++)
-        http_server_listen(g->server, g->listening[i].fd);
+        accept_from(g, &g->listening[i]);
     ipc_send(g->ipc, MSG_READY, NULL, 0, -1);
 }
 
-static void listen_on(struct ingest *g, mf_str address, int fd)
+static void use_tls(struct ingest *g, mf_str message)
+{
+    struct err e;
+    struct http_tls *t = edge_tls(message, &e);
+
+    if (*e.text)
+        log_error("the certificate is refused, the former one stays: %s",
+                  e.text);
+    else if (g->server)
+        http_server_use_tls(g->server, t);
+    http_tls_free(t);
+    jail_close(); /* there is a key in the memory from now on */
+}
+
+static void listen_on(struct ingest *g, mf_str address, int fd, bool tls)
 {
     struct listening *l;
 
@@ -348,8 +377,9 @@ static void listen_on(struct ingest *g, mf_str address, int fd)
     snprintf(l->address, sizeof l->address, "%.*s", (int)address.len,
              address.ptr);
     l->fd = fd;
+    l->tls = tls;
     if (g->api.journal)
-        http_server_listen(g->server, fd);
+        accept_from(g, l);
 }
 
 static void unlisten(struct ingest *g, mf_str address)
@@ -445,7 +475,11 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
         configure(g, text);
         break;
     case MSG_LISTEN:
-        listen_on(g, text, fd);
+    case MSG_LISTEN_TLS:
+        listen_on(g, text, fd, type == MSG_LISTEN_TLS);
+        break;
+    case MSG_TLS:
+        use_tls(g, text);
         break;
     case MSG_UNLISTEN:
         unlisten(g, text);

@@ -35,7 +35,10 @@ enum message {
     /* to ingest */
     MSG_INGEST_CONFIG,  /* JSON: ingest_config in ingest.h */
     MSG_LISTEN,         /* text: the address; descriptor: the socket */
+    MSG_LISTEN_TLS,     /* the same; TLS is spoken there */
     MSG_UNLISTEN,       /* text: the address */
+    MSG_TLS,            /* struct msg_tls + texts, for new connections; empty:
+                           none */
     MSG_WAKER,          /* u32 slot; descriptor: eventfd of a worker */
     MSG_WAKER_SLOT,     /* u32 slot; descriptor: its struct slot */
     MSG_WAKER_GONE,     /* u32 slot */
@@ -234,6 +237,10 @@ struct msg_token {
     uint32_t durable;   /* put: it must survive a restart */
     uint32_t name_len, origin_len, tokens_len; /* the destination; what tokens
                            were got with (oauth.h); the tokens, JSON */
+};
+
+struct msg_tls {
+    uint32_t chain_len, key_len; /* PEM behind the struct, in this order */
 };
 
 struct msg_ingest_dead {

@@ -83,28 +83,47 @@ static int bind_to(int fd, const struct sockaddr_storage *a, socklen_t len,
     }
 }
 
-static struct listener *open_listener(const struct conf_address *a,
-                                      bool patient, struct err *e)
+static int bind_one(const struct conf_address *a, bool patient, struct err *e)
 {
     struct sockaddr_storage addr;
-    socklen_t len = to_sockaddr(a, &addr);
-    int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                    0);
-    int one = 1, zero = 0;
-    struct listener *l;
+    socklen_t len;
+    int one = 1, zero = 0, fd;
 
-    if (fd < 0) {
-        err_sys(e, "%s: no socket", a->text);
-        return NULL;
-    }
+    if (a->socket)
+        return err_set(e,
+                       "%s: no socket of that name was passed in; start the "
+                       "server from a socket unit that has "
+                       "FileDescriptorName=%s, or name an address",
+                       a->text, a->socket);
+    len = to_sockaddr(a, &addr);
+    fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return err_sys(e, "%s: no socket", a->text);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (!a->host)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
     if (bind_to(fd, &addr, len, patient) != 0) {
         err_sys(e, "%s cannot be listened on", a->text);
         close(fd);
-        return NULL;
+        return -1;
     }
+    return fd;
+}
+
+/* The n-th socket of the address: passed in, or bound to it, which can be but
+ * the first. NULL with *e "" when there are no more. */
+static struct listener *open_listener(struct supervisor *s,
+                                      const struct conf_address *a, size_t n,
+                                      bool patient, struct err *e)
+{
+    int fd = inherited_open(&s->inherited, a, n);
+    struct listener *l;
+
+    e->text[0] = 0;
+    if (fd < 0 && n == 0)
+        fd = bind_one(a, patient, e);
+    if (fd < 0)
+        return NULL;
     l = xcalloc(1, sizeof *l);
     l->fd = fd;
     snprintf(l->configured, sizeof l->configured, "%s", a->text);
@@ -115,11 +134,19 @@ static struct listener *open_listener(const struct conf_address *a,
 static void tell(struct supervisor *s, const struct listener *l)
 {
     if (s->ingest_ready)
-        child_send(s->ingest, MSG_LISTEN, l->bound, strlen(l->bound), l->fd);
+        child_send(s->ingest, l->tls ? MSG_LISTEN_TLS : MSG_LISTEN, l->bound,
+                   strlen(l->bound), l->fd);
+}
+
+static void untell(struct supervisor *s, const struct listener *l)
+{
+    if (s->ingest)
+        child_send(s->ingest, MSG_UNLISTEN, l->bound, strlen(l->bound), -1);
 }
 
 void listen_tell_ingest(struct supervisor *s)
 {
+    certificate_tell_ingest(s);
     for (struct listener *l = s->listeners; l; l = l->next)
         tell(s, l);
 }
@@ -135,9 +162,7 @@ static void drop_unkept(struct supervisor *s)
             at = &l->next;
             continue;
         }
-        if (s->ingest)
-            child_send(s->ingest, MSG_UNLISTEN, l->bound, strlen(l->bound),
-                       -1);
+        untell(s, l);
         log_info("no longer listening on %s", l->bound);
         *at = l->next;
         close(l->fd);
@@ -145,45 +170,70 @@ static void drop_unkept(struct supervisor *s)
     }
 }
 
+static void speak(struct supervisor *s, struct listener *l, bool tls)
+{
+    if (l->tls == tls)
+        return;
+    untell(s, l);
+    l->tls = tls;
+    tell(s, l);
+}
+
+/* A name may mean several sockets, which then all go on. */
+static bool keep(struct supervisor *s, const struct conf_address *a, bool tls)
+{
+    bool kept = false;
+
+    for (struct listener *l = s->listeners; l; l = l->next)
+        if (!l->keep && strcmp(l->configured, a->text) == 0 &&
+            (!kept || a->socket)) {
+            l->keep = kept = true;
+            speak(s, l, tls);
+        }
+    return kept;
+}
+
 static int keep_or_open(struct supervisor *s, const struct conf_address *a,
-                        struct err *e)
+                        bool tls, struct err *e)
 {
     struct listener *l;
+    size_t n = 0;
 
-    for (l = s->listeners; l; l = l->next)
-        if (!l->keep && strcmp(l->configured, a->text) == 0) {
-            l->keep = true;
-            return 0;
-        }
-    l = open_listener(a, !s->admin_listener, e);
-    if (!l)
-        return -1;
-    l->keep = true;
-    l->next = s->listeners;
-    s->listeners = l;
-    log_info("listening on %s", l->bound);
-    tell(s, l);
-    return 0;
+    if (keep(s, a, tls))
+        return 0;
+    for (; (l = open_listener(s, a, n, !s->admin_listener, e)); n++) {
+        l->keep = true;
+        l->tls = tls;
+        l->next = s->listeners;
+        s->listeners = l;
+        log_info("listening on %s%s", l->bound, tls ? " for TLS" : "");
+        tell(s, l);
+    }
+    return n ? 0 : -1;
 }
 
 int listen_update(struct supervisor *s, const struct config *c, struct err *e)
 {
+    const struct conf_address *a;
+    struct err other;
+    bool tls;
     int rc = 0;
 
     for (struct listener *l = s->listeners; l; l = l->next)
         l->keep = false;
-    for (size_t i = 0; i < c->ingest.listen.count; i++)
-        if (keep_or_open(s, &c->ingest.listen.list[i], e) != 0)
+    for (size_t i = 0; (a = config_listen(c, i, &tls)); i++)
+        if (keep_or_open(s, a, tls, rc ? &other : e) != 0)
             rc = -1;
     if (rc != 0) /* rather one too many than none */
         for (struct listener *l = s->listeners; l; l = l->next)
             l->keep = true;
     drop_unkept(s);
     if (!s->admin_listener)
-        s->admin_listener = open_listener(&c->admin.listen, true, e);
+        s->admin_listener = open_listener(s, &c->admin.listen, 0, true,
+                                          rc ? &other : e);
     if (!s->admin_listener)
         return -1;
-    if (s->data_fd >= 0 && listen_write_addresses(s, e) != 0)
+    if (s->data_fd >= 0 && listen_write_addresses(s, rc ? &other : e) != 0)
         return -1;
     return rc;
 }
@@ -204,6 +254,12 @@ int listen_write_addresses(struct supervisor *s, struct err *e)
     for (struct listener *l = s->listeners; l; l = l->next)
         json_str(&w, mf_cstr(l->bound));
     json_end_array(&w);
+    json_key(&w, MF_STR("tls"));
+    json_begin_array(&w);
+    for (struct listener *l = s->listeners; l; l = l->next)
+        if (l->tls)
+            json_str(&w, mf_cstr(l->bound));
+    json_end_array(&w);
     json_kstr(&w, "admin", mf_cstr(s->admin_listener->bound));
     json_kint(&w, "pid", getpid());
     json_end_object(&w);
@@ -216,6 +272,7 @@ int listen_write_addresses(struct supervisor *s, struct err *e)
 
 void listen_close(struct supervisor *s)
 {
+    inherited_close(&s->inherited);
     while (s->listeners) {
         struct listener *l = s->listeners;
 

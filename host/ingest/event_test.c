@@ -85,6 +85,45 @@ static void a_wrong_clock_is_put_right(void **state)
                       MF_STR("2020-01-01T00:00:10.017Z")));
 }
 
+/* The context of an event, as it is kept. */
+static void context_is(const char *context, struct event_envelope *env,
+                       const char *want)
+{
+    char text[300];
+
+    snprintf(text, sizeof text,
+             "{\"type\":\"page\",\"userId\":\"u\"%s%s}",
+             *context ? ",\"context\":" : "", context);
+    expect(json_get(normalise_with(text, env), MF_STR("context")), want);
+}
+
+static void the_address_of_a_device_is_filled_in(void **state)
+{
+    struct event_envelope env = envelope(-1);
+
+    (void)state;
+    env.client_ip = MF_STR("192.0.2.7");
+    context_is("{\"a\":1}", &env, "{\"a\":1}");
+    context_is("{\"a\":1,\"direct\":true}", &env,
+               "{\"a\":1,\"direct\":true,\"ip\":\"192.0.2.7\"}");
+    context_is("{\"direct\":false}", &env, "{\"direct\":false}");
+    context_is("{\"a\":{\"direct\":true}}", &env,
+               "{\"a\":{\"direct\":true}}");
+    context_is("{\"direct\":true,\"ip\":\"0.0.0.0\"}", &env,
+               "{\"direct\":true,\"ip\":\"0.0.0.0\"}");
+    env.client_side = true;
+    context_is("{\"a\":1}", &env, "{\"a\":1,\"ip\":\"192.0.2.7\"}");
+    context_is("{\"ip\":null}", &env, "{\"ip\":null}");
+    context_is("", &env, "{\"ip\":\"192.0.2.7\"}");
+    context_is("null", &env, "{\"ip\":\"192.0.2.7\"}");
+    context_is("[]", &env, "{\"ip\":\"192.0.2.7\"}");
+    env.context = parse("{\"b\":2}");
+    context_is("{\"a\":1}", &env,
+               "{\"a\":1,\"b\":2,\"ip\":\"192.0.2.7\"}");
+    env.client_ip = MF_STR("");
+    context_is("{\"direct\":true}", &env, "{\"b\":2,\"direct\":true}");
+}
+
 /* Also when the clock is so wrong that the sum has no four-digit year. */
 static void times_stay_in_the_calendar(void **state)
 {
@@ -232,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_event_keeps_its_members_and_gains_the_servers),
         cmocka_unit_test(a_wrong_clock_is_put_right),
+        cmocka_unit_test(the_address_of_a_device_is_filled_in),
         cmocka_unit_test(times_stay_in_the_calendar),
         cmocka_unit_test(a_batch_lends_context_and_time),
         cmocka_unit_test(a_name_is_merged_however_it_is_written),

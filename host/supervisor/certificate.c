@@ -128,7 +128,7 @@ void certificate_use(struct supervisor *s, struct certificate *x)
 {
     bool stays = same(&s->certificate, x);
 
-    if (stays) /* nor does the warning come again */
+    if (stays && !x->warned_ms) /* nor does the warning come again */
         x->warned_ms = s->certificate.warned_ms;
     certificate_deinit(&s->certificate);
     s->certificate = *x;

@@ -535,13 +535,15 @@ static int load_certificate(struct supervisor *s)
 
     faults_init(f);
     rc = certificate_load(s->config, &shown, f);
-    if (rc == 0)
-        certificate_use(s, &shown);
     buf_init(&b, 1u << 20);
     faults_write(f, &b);
     if (b.len)
         fwrite(b.data, 1, b.len, stderr);
     buf_deinit(&b);
+    if (rc == 0) {
+        shown.warned_ms = f->count ? clock_ms() : 0;
+        certificate_use(s, &shown);
+    }
     faults_deinit(f);
     free(f);
     return rc;

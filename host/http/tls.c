@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#define EMPTY_MAX 32 /* reads in a row, of a record or many, without a byte */
+#define EMPTY_MAX 8 /* reads in a row, of a record or many, without a byte */
 
 struct tls_conn {
     SSL *ssl;

@@ -302,6 +302,11 @@ static void fill_request(struct conn *c)
     r->body = (mf_str){ base + c->head_len,
                         h->chunked ? c->body_len : (size_t)h->length };
     r->user = NULL;
+    r->client = r->peer;
+    r->secure = c->tls != NULL;
+    if (c->server->proxy_count && c->addressed &&
+        h->known[HTTP_X_FORWARDED_FOR])
+        http_forwarded(c);
     if (r->fault == HTTP_NO_FAULT && r->body.len > 0)
         decode(c);
     if (r->fault != HTTP_NO_FAULT) {

@@ -119,7 +119,7 @@ struct conn {
     struct opening *opening; /* while that is under way */
     TAILQ_ENTRY(conn) on_opening, on_kicked;
     struct netaddr address;
-    char peer_text[NETADDR_TEXT];
+    char peer_text[NETADDR_TEXT], client_text[NETADDR_TEXT];
 };
 
 LIST_HEAD(conn_list, conn);
@@ -239,6 +239,12 @@ void http_opening_expire(struct conn *c);
 size_t http_opening_rest(struct conn *c, void *to, size_t n);
 /* It is over, well or not. */
 void http_opening_end(struct conn *c);
+
+/* ---- forwarded.c ---- */
+
+/* Fills in req.client of a request that has X-Forwarded-For. What is malformed
+ * there is counted and ends the search. */
+void http_forwarded(struct conn *c);
 
 /* ---- conn.c ---- */
 

@@ -79,32 +79,15 @@ static bool is_named(const struct http_request *r, unsigned i, mf_str name)
     return str_ieq(http_span_of(r->base, r->head->field[i].name), name);
 }
 
-bool http_client_address(struct http_request *r, struct netaddr *out)
+void http_forwarded(struct conn *c)
 {
-    struct conn *c = (struct conn *)r;
+    struct http_request *r = &c->req;
+    struct netaddr client = c->address;
 
-    if (!c->addressed)
-        return false;
-    *out = c->address;
-    if (c->server->proxy_count == 0 ||
-        !http_header(r, HTTP_X_FORWARDED_FOR).ptr)
-        return true;
     for (unsigned i = r->head->count; i-- > 0;)
         if (is_named(r, i, MF_STR("x-forwarded-for")) &&
-            !walk(c, http_span_of(r->base, r->head->field[i].value), out))
+            !walk(c, http_span_of(r->base, r->head->field[i].value), &client))
             break;
-    return true;
-}
-
-bool http_is_secure(struct http_request *r)
-{
-    struct conn *c = (struct conn *)r;
-    mf_str told;
-
-    if (c->tls)
-        return true;
-    if (!c->addressed || !http_server_trusts(c->server, &c->address))
-        return false;
-    told = http_header_named(r, MF_STR("x-forwarded-proto"));
-    return told.ptr && str_ieq(str_trim(told), MF_STR("https"));
+    netaddr_text(&client, c->client_text);
+    r->client = mf_cstr(c->client_text);
 }

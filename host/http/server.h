@@ -61,6 +61,10 @@ struct http_request {
     mf_str query;           /* raw, without '?'; ptr NULL when none */
     mf_str body;            /* decoded; empty when fault is set */
     mf_str peer;            /* address without port; "unix" */
+    mf_str client;          /* whose request it is: the peer, or if that is a
+                               trusted proxy the last address in
+                               X-Forwarded-For that is none */
+    bool secure;            /* TLS was spoken */
     uint64_t connection;    /* never used twice in one server */
     enum http_fault fault;  /* HTTP_TOO_LARGE and what follows it */
     const char *fault_text; /* for people; NULL without fault */
@@ -158,16 +162,6 @@ static inline mf_str http_header_named(const struct http_request *r,
 {
     return http_head_named(r->head, r->base, name);
 }
-
-/* ---- who is behind it ---- */
-
-/* Whose request it is: the peer, or if that is a trusted proxy the last
- * address in X-Forwarded-For that is none. What is malformed there is counted
- * and ends the search. False for a peer without an address. */
-bool http_client_address(struct http_request *r, struct netaddr *out);
-/* The client speaks HTTPS, with us or, as X-Forwarded-Proto says, with a
- * trusted proxy. */
-bool http_is_secure(struct http_request *r);
 
 /* ---- answers: each request gets exactly one, of one kind ---- */
 

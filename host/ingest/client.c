@@ -1,45 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * client.c - see client.h.
- *
- * Segment fills context.ip for sources on people's devices, and for others
- * only where context.direct is true; never with IPv6. Here a request is of a
- * device when a browser made it, which sends Origin, or one of the mobile
- * SDKs by its User-Agent. */
+ * client.c - see client.h. */
 #include "ingest/client.h"
 
-#include "base/mem.h"
-#include "base/text.h"
+#include "base/address.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <string.h>
 
-static const mf_str mobile[] = {
-    { "analytics-ios/", 14 },     { "analytics-swift/", 16 },
-    { "analytics-android/", 18 }, { "analytics-kotlin/", 17 },
-};
-
-static bool is_mobile(mf_str agent)
+static bool is_public_v4(mf_str peer)
 {
-    for (size_t i = 0; i < COUNT_OF(mobile); i++)
-        if (str_starts(agent, mobile[i]))
-            return true;
-    return false;
+    struct sockaddr_in a = { .sin_family = AF_INET };
+    char text[INET_ADDRSTRLEN];
+
+    if (peer.len >= sizeof text)
+        return false;
+    memcpy(text, peer.ptr, peer.len);
+    text[peer.len] = 0;
+    return inet_pton(AF_INET, text, &a.sin_addr) == 1 &&
+           !address_is_private((const struct sockaddr *)&a);
 }
 
-void client_describe(struct http_request *r, struct event_envelope *env,
-                     char room[NETADDR_TEXT])
+void client_of_request(struct event_envelope *env,
+                       const struct http_request *r)
 {
-    struct netaddr a;
-
     env->client_ip = (mf_str){ "", 0 };
-    env->client_side = false;
-    if (!http_client_address(r, &a) || !netaddr_is_v4(&a) ||
-        json_get(env->context, MF_STR("ip")).type != MF_ABSENT)
+    if (!is_public_v4(r->client))
         return;
-    netaddr_text(&a, room);
-    env->client_ip = mf_cstr(room);
-    env->client_side =
-        http_header(r, HTTP_ORIGIN).ptr ||
-        is_mobile(http_header(r, HTTP_USER_AGENT)) ||
-        json_is_true(json_get(env->context, MF_STR("direct")));
+    env->client_ip = r->client;
+    env->from_page = http_header(r, HTTP_ORIGIN).ptr ||
+                     http_header_named(r, MF_STR("Sec-Fetch-Site")).ptr;
+}
+
+bool client_sends_itself(mf_val direct, mf_val library, struct arena *a)
+{
+    static const char *const phones[] = {
+        "analytics-android",
+        "analytics-ios",
+        "analytics-kotlin",
+        "analytics-swift",
+        "@segment/analytics-react-native",
+        "analytics_flutter",
+    };
+    mf_str name = json_text(json_get(library, MF_STR("name")), a);
+
+    if (json_is_true(direct))
+        return true;
+    for (size_t i = 0; i < COUNT_OF(phones); i++)
+        if (mf_eq(name, mf_cstr(phones[i])))
+            return true;
+    return false;
 }

@@ -1,111 +1,100 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * client_test.c - whose events get the address they came from: requests over
- * real sockets, as SDKs make them. */
-#pragma GCC diagnostic ignored "-Wunused-function" /* the fixture has more */
-#include "http/fixture.h"
-
+ * Whose address is kept: by the request, and by the event. */
 #include "ingest/client.h"
-#include "json/json.h"
 
-static struct event_envelope env;
-static char room[NETADDR_TEXT];
-static const char *context;
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
 
-static void describe(struct http_request *r, void *arg)
+#include <cmocka.h>
+
+static struct arena arena;
+
+static struct event_envelope ask(const char *peer, const char *headers)
 {
-    (void)arg;
-    memset(&env, 0, sizeof env);
-    if (context)
-        env.context = json_root(mf_cstr(context));
-    client_describe(r, &env, room);
-    http_reply(r, 200, NULL, MF_STR(""), MF_STR(""));
+    struct event_envelope env = { 0 };
+    struct http_request r = { .client = mf_cstr(peer) };
+    struct http_head head;
+    static char text[512];
+
+    snprintf(text, sizeof text, "POST / HTTP/1.1\r\nHost: h\r\n%s\r\n",
+             headers);
+    http_head_init(&head, HTTP_HEAD_MAX, HTTP_FIELDS_MAX);
+    assert_true(http_head_feed(&head, text, strlen(text)) > 0);
+    r.head = &head;
+    r.base = text;
+    client_of_request(&env, &r);
+    return env;
 }
 
-static int begin(void **state)
+static void only_public_addresses_are_kept(void **state)
 {
-    (void)state;
-    start(NULL);
-    http_server_free(server);
-    server = http_server_new(base, NULL, describe, NULL);
-    http_server_listen(server, listen_fd);
-    context = NULL;
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    stop();
-    return 0;
-}
-
-static void ask(const char *headers)
-{
-    struct client c;
-
-    client_open(&c);
-    client_post(&c, "/v1/track", MF_STR("{}"), headers);
-    run_until(answer_whole(&c, true));
-    client_close(&c);
-}
-
-static void is(bool device, const char *ip)
-{
-    assert_int_equal(env.client_side, device);
-    if (!mf_eq(env.client_ip, mf_cstr(ip)))
-        fail_msg("%.*s is not %s", (int)env.client_ip.len, env.client_ip.ptr,
-                 ip);
-}
-
-static void test_devices_are_told_from_servers(void **state)
-{
-    (void)state;
-    ask("");
-    is(false, "127.0.0.1");
-    ask("User-Agent: analytics-python/2.3.2\r\n");
-    is(false, "127.0.0.1");
-    ask("Origin: https://shop.example.com\r\n");
-    is(true, "127.0.0.1");
-    ask("User-Agent: analytics-kotlin/1.25.0\r\n");
-    is(true, "127.0.0.1");
-    ask("User-Agent: analytics-ios/1.7.3\r\n");
-    is(true, "127.0.0.1");
-}
-
-static void test_the_batch_may_say_so(void **state)
-{
-    (void)state;
-    context = "{\"direct\":true}";
-    ask("");
-    is(true, "127.0.0.1");
-    context = "{\"ip\":\"192.0.2.1\"}";
-    ask("Origin: https://shop.example.com\r\n");
-    is(false, "");
-}
-
-static void test_behind_a_proxy(void **state)
-{
-    struct netblock b;
+    static const struct {
+        const char *peer;
+        bool kept;
+    } rows[] = {
+        { "203.0.113.7", true },   { "8.8.8.8", true },
+        { "127.0.0.1", false },    { "10.0.0.1", false },
+        { "172.16.3.4", false },   { "192.168.1.1", false },
+        { "100.64.0.1", false },   { "169.254.1.1", false },
+        { "2001:db8::1", false },  { "2a00:1450:4001:81b::200e", false },
+        { "::1", false },          { "unix", false },
+        { "", false },             { "8.8.8.8.8", false },
+        { "8.8.8.8, 1.1", false }, { "255.255.255.2550", false },
+    };
 
     (void)state;
-    assert_true(netblock_parse(MF_STR("127.0.0.1"), &b));
-    http_server_trust(server, &b, 1, false);
-    ask("Origin: https://a.example\r\nX-Forwarded-For: 1.1.1.1, "
-        "192.0.2.7\r\n");
-    is(true, "192.0.2.7");
-    ask("Origin: https://a.example\r\nX-Forwarded-For: 2001:db8::7\r\n");
-    is(false, ""); /* IPv6 is not collected */
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct event_envelope env = ask(rows[i].peer, "");
+
+        assert_false(env.from_page);
+        if (!mf_eq(env.client_ip, mf_cstr(rows[i].kept ? rows[i].peer : "")))
+            fail_msg("%s is kept as %.*s", rows[i].peer,
+                     (int)env.client_ip.len, env.client_ip.ptr);
+    }
+}
+
+static void a_browser_is_known_by_its_headers(void **state)
+{
+    (void)state;
+    assert_true(ask("8.8.8.8", "Origin: https://a.example\r\n").from_page);
+    assert_true(ask("8.8.8.8", "Origin: null\r\n").from_page);
+    assert_true(ask("8.8.8.8", "sec-fetch-site: cross-site\r\n").from_page);
+    assert_false(ask("8.8.8.8", "User-Agent: Mozilla/5.0\r\n").from_page);
+}
+
+static bool sends(const char *direct, const char *library)
+{
+    return client_sends_itself(json_root(mf_cstr(direct)),
+                               json_root(mf_cstr(library)), &arena);
+}
+
+static void a_phone_is_known_by_its_library(void **state)
+{
+    (void)state;
+    assert_true(sends("null", "{\"name\":\"analytics-swift\"}"));
+    assert_true(sends("null", "{\"name\":\"analytics-kotlin\"}"));
+    assert_true(sends("true", "{\"name\":\"analytics-go\"}"));
+    assert_true(sends("true", "null"));
+    assert_false(sends("false", "{\"name\":\"analytics-go\"}"));
+    assert_false(sends("\"true\"", "{\"name\":\"analytics-node\"}"));
+    assert_false(sends("null", "\"analytics-swift\""));
+    assert_false(sends("1", "{\"name\":7}"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_devices_are_told_from_servers,
-                                        begin, end),
-        cmocka_unit_test_setup_teardown(test_the_batch_may_say_so, begin, end),
-        cmocka_unit_test_setup_teardown(test_behind_a_proxy, begin, end),
+        cmocka_unit_test(only_public_addresses_are_kept),
+        cmocka_unit_test(a_browser_is_known_by_its_headers),
+        cmocka_unit_test(a_phone_is_known_by_its_library),
     };
+    int rc;
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    arena_init(&arena, 1 << 20);
+    rc = cmocka_run_group_tests(tests, NULL, NULL);
+    arena_deinit(&arena);
+    return rc;
 }

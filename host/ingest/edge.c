@@ -9,23 +9,22 @@
 
 #define CONFIG_ARENA (64u << 10) /* texts of blocks of addresses */
 
-void edge_configure(struct http_server *s, mf_str json)
+void edge_read_trust(struct edge_trust *t, mf_str json)
 {
     mf_val root = json_root(json);
     mf_val list = json_get(root, MF_STR("trusted_proxies")), v;
-    struct netblock blocks[HTTP_PROXIES_MAX];
     mf_iter it = { { 0 } };
     struct arena a;
-    size_t n = 0;
     mf_str key;
 
+    memset(t, 0, sizeof *t);
     arena_init(&a, CONFIG_ARENA);
-    while (n < HTTP_PROXIES_MAX && json_next(list, &it, &key, &v))
-        if (netblock_parse(json_text(v, &a), &blocks[n]))
-            n++;
+    while (t->count < HTTP_PROXIES_MAX && json_next(list, &it, &key, &v))
+        if (netblock_parse(json_text(v, &a), &t->blocks[t->count]))
+            t->count++;
     arena_deinit(&a);
-    http_server_trust(s, blocks, n,
-                      json_is_true(json_get(root, MF_STR("proxy_protocol"))));
+    t->proxy_protocol = json_is_true(json_get(root,
+                                              MF_STR("proxy_protocol")));
 }
 
 struct http_tls *edge_tls(mf_str message, struct err *e)

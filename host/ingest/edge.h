@@ -10,8 +10,15 @@
 #include "http/tls.h"
 #include "json/json.h"
 
+/* Whom to believe. */
+struct edge_trust {
+    struct netblock blocks[HTTP_PROXIES_MAX];
+    size_t count;
+    bool proxy_protocol;
+};
+
 /* Of MSG_INGEST_CONFIG, JSON that was checked. */
-void edge_configure(struct http_server *s, mf_str json);
+void edge_read_trust(struct edge_trust *t, mf_str json);
 /* Of MSG_TLS: NULL with *e "" when there is none, or with *e when it is
  * refused. The text is wiped. */
 struct http_tls *edge_tls(mf_str message, struct err *e);

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * listen.c - the listening sockets, which belong to the supervisor: ingest may
- * crash and come back, and nobody's connection is refused meanwhile. */
+ * crash and come back, and nobody's connection is refused meanwhile.
+ *
+ * An address of ingest has a socket for each thread, so that the kernel deals
+ * out connections and threads share nothing. Their number stays as it is while
+ * the address is listened on: what waits in a socket's queue ends with it. */
 #include "supervisor/supervisor.h"
 
 #include "base/io.h"
@@ -69,12 +73,14 @@ static void bound_text(int fd, char *out, size_t size)
  * noticed, which may be a moment after the next one starts: so at the start
  * an address in use is tried for a while. */
 static int bind_to(int fd, const struct sockaddr_storage *a, socklen_t len,
-                   bool patient)
+                   bool shared, bool patient)
 {
-    int left = patient ? BIND_TRIES : 1;
+    int left = patient ? BIND_TRIES : 1, one = 1;
 
     for (;;) {
         if (bind(fd, (const struct sockaddr *)a, len) == 0 &&
+            (!shared || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one,
+                                   sizeof one) == 0) &&
             listen(fd, BACKLOG) == 0)
             return 0;
         if (errno != EADDRINUSE || --left == 0)
@@ -83,59 +89,118 @@ static int bind_to(int fd, const struct sockaddr_storage *a, socklen_t len,
     }
 }
 
-static int bind_one(const struct conf_address *a, bool patient, struct err *e)
+static int new_socket(const struct conf_address *a, int family)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int one = 1, zero = 0;
+
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (!a->host)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
+    return fd;
+}
+
+static void close_sockets(struct listener *l)
+{
+    while (l->count)
+        close(l->fds[--l->count]);
+}
+
+/* The first socket is bound without SO_REUSEPORT: so an address that another
+ * server has is in use, also when that shares it among sockets of its own. */
+static int open_first(struct listener *l, const struct conf_address *a,
+                      bool shared, bool patient)
 {
     struct sockaddr_storage addr;
-    socklen_t len;
-    int one = 1, zero = 0, fd;
+    socklen_t len = to_sockaddr(a, &addr);
+    int fd = new_socket(a, addr.ss_family);
 
+    if (fd < 0)
+        return -1;
+    l->fds[l->count++] = fd;
+    if (bind_to(fd, &addr, len, shared, patient) != 0)
+        return -1;
+    bound_text(fd, l->bound, sizeof l->bound);
+    return 0;
+}
+
+/* The others of the same address and port. */
+static int open_others(struct listener *l, const struct conf_address *a,
+                       unsigned count)
+{
+    struct sockaddr_storage addr;
+    socklen_t len = sizeof addr;
+    int one = 1;
+
+    getsockname(l->fds[0], (struct sockaddr *)&addr, &len);
+    while (l->count < count) {
+        int fd = new_socket(a, addr.ss_family);
+
+        if (fd < 0)
+            return -1;
+        l->fds[l->count++] = fd;
+        if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) != 0 ||
+            bind_to(fd, &addr, len, true, false) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int open_sockets(struct listener *l, const struct conf_address *a,
+                        unsigned count, bool patient, struct err *e)
+{
     if (a->socket)
         return err_set(e,
                        "%s: no socket of that name was passed in; start the "
                        "server from a socket unit that has "
                        "FileDescriptorName=%s, or name an address",
                        a->text, a->socket);
-    len = to_sockaddr(a, &addr);
-    fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return err_sys(e, "%s: no socket", a->text);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (!a->host)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
-    if (bind_to(fd, &addr, len, patient) != 0) {
-        err_sys(e, "%s cannot be listened on", a->text);
-        close(fd);
-        return -1;
-    }
-    return fd;
+    if (open_first(l, a, count > 1, patient) == 0 &&
+        open_others(l, a, count) == 0)
+        return 0;
+    err_sys(e, "%s cannot be listened on", a->text);
+    close_sockets(l);
+    return -1;
 }
 
-/* The n-th socket of the address: passed in, or bound to it, which can be but
- * the first. NULL with *e "" when there are no more. */
+/* The n-th listener of the address: a socket that was passed in, or, if there
+ * is none, `count` of its own. NULL when there are no more, or with *e. */
 static struct listener *open_listener(struct supervisor *s,
                                       const struct conf_address *a, size_t n,
-                                      bool patient, struct err *e)
+                                      unsigned count, struct err *e)
 {
-    int fd = inherited_open(&s->inherited, a, n);
+    int passed = inherited_open(&s->inherited, a, n);
     struct listener *l;
 
-    e->text[0] = 0;
-    if (fd < 0 && n == 0)
-        fd = bind_one(a, patient, e);
-    if (fd < 0)
+    if (passed < 0 && n > 0)
         return NULL;
     l = xcalloc(1, sizeof *l);
-    l->fd = fd;
+    ASSERT(count >= 1 && count <= LISTEN_SOCKETS_MAX);
     snprintf(l->configured, sizeof l->configured, "%s", a->text);
-    bound_text(fd, l->bound, sizeof l->bound);
+    if (passed >= 0) {
+        l->fds[l->count++] = passed;
+        bound_text(passed, l->bound, sizeof l->bound);
+    } else if (open_sockets(l, a, count, !s->admin_listener, e) != 0) {
+        free(l);
+        return NULL;
+    }
     return l;
 }
 
 static void tell(struct supervisor *s, const struct listener *l)
 {
-    if (s->ingest_ready)
-        child_send(s->ingest, l->tls ? MSG_LISTEN_TLS : MSG_LISTEN, l->bound,
-                   strlen(l->bound), l->fd);
+    char text[sizeof(struct msg_listen) + sizeof l->bound];
+    struct msg_listen m = { .count = l->count, .tls = l->tls };
+    size_t len = strlen(l->bound);
+
+    memcpy(text + sizeof m, l->bound, len);
+    for (; s->ingest_ready && m.index < m.count; m.index++) {
+        memcpy(text, &m, sizeof m);
+        child_send(s->ingest, MSG_LISTEN, text, sizeof m + len,
+                   l->fds[m.index]);
+    }
 }
 
 static void untell(struct supervisor *s, const struct listener *l)
@@ -165,7 +230,7 @@ static void drop_unkept(struct supervisor *s)
         untell(s, l);
         log_info("no longer listening on %s", l->bound);
         *at = l->next;
-        close(l->fd);
+        close_sockets(l);
         free(l);
     }
 }
@@ -201,7 +266,7 @@ static int keep_or_open(struct supervisor *s, const struct conf_address *a,
 
     if (keep(s, a, tls))
         return 0;
-    for (; (l = open_listener(s, a, n, !s->admin_listener, e)); n++) {
+    for (; (l = open_listener(s, a, n, s->threads, e)); n++) {
         l->keep = true;
         l->tls = tls;
         l->next = s->listeners;
@@ -215,7 +280,7 @@ static int keep_or_open(struct supervisor *s, const struct conf_address *a,
 int listen_update(struct supervisor *s, const struct config *c, struct err *e)
 {
     const struct conf_address *a;
-    struct err other;
+    struct err other; /* *e has the first fault */
     bool tls;
     int rc = 0;
 
@@ -229,7 +294,7 @@ int listen_update(struct supervisor *s, const struct config *c, struct err *e)
             l->keep = true;
     drop_unkept(s);
     if (!s->admin_listener)
-        s->admin_listener = open_listener(s, &c->admin.listen, 0, true,
+        s->admin_listener = open_listener(s, &c->admin.listen, 0, 1,
                                           rc ? &other : e);
     if (!s->admin_listener)
         return -1;
@@ -277,11 +342,11 @@ void listen_close(struct supervisor *s)
         struct listener *l = s->listeners;
 
         s->listeners = l->next;
-        close(l->fd);
+        close_sockets(l);
         free(l);
     }
     if (s->admin_listener) {
-        close(s->admin_listener->fd);
+        close_sockets(s->admin_listener);
         free(s->admin_listener);
         s->admin_listener = NULL;
     }

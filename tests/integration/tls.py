@@ -158,6 +158,12 @@ def others(host, ca, tls):
                             tls.rsplit(':', 1)[1], '-w', ' %{http_version}'],
                            capture_output=True, text=True)
         check(p.stdout == '{"success":true} 1.1', p.stdout + p.stderr)
+    c = Client(tls, ca.at('ca.pem'))
+    c.c.request('GET', '/v1/projects/%s/settings' % WRITE_KEY)
+    settings = json.loads(c.c.getresponse().read())
+    check(settings['integrations']['Segment.io']['protocol'] == 'https',
+          settings)
+    c.close()
     host_, port = tls.rsplit(':', 1)
     c = http.client.HTTPConnection(host_, int(port), timeout=30)
     c.request('POST', '/v1/track', '{}')
@@ -280,6 +286,7 @@ def test(box):
     ca.put('one')
     config = box.config({'hook': box.webhook(receiver.url('/hook'))})
     config['ingest']['tls'] = {'certificate': 'live.pem', 'key': 'live.key'}
+    config['ingest']['threads'] = 2
     box.write_config(config)
     p = box.command('check')
     check(p.returncode == 0 and 'live.pem expires at' in p.stderr,

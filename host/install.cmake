@@ -6,6 +6,7 @@ install(FILES ${CMAKE_CURRENT_LIST_DIR}/manifold.1
     DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/manifold.example.json
     ${CMAKE_CURRENT_LIST_DIR}/OPERATING.md
+    ${CMAKE_CURRENT_LIST_DIR}/SDKS.md
     DESTINATION share/doc/manifold)
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/manifold.socket
     DESTINATION lib/systemd/system)

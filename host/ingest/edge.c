@@ -61,13 +61,3 @@ void edge_write_stats(struct json_out *w, const struct http_counters *c)
     }
     json_end_object(w);
 }
-
-uint64_t edge_progress(const struct http_counters *c)
-{
-    uint64_t n = c->handshakes + c->records_bad + c->proxied +
-                 c->forwarded_bad;
-
-    for (int i = 0; i < HTTP_OPEN_FAULTS; i++)
-        n += c->openings[i];
-    return n;
-}

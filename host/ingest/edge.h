@@ -24,7 +24,5 @@ void edge_read_trust(struct edge_trust *t, mf_str json);
 struct http_tls *edge_tls(mf_str message, struct err *e);
 /* Members of the statistics. */
 void edge_write_stats(struct json_out *w, const struct http_counters *c);
-/* Changes when any of those does. */
-uint64_t edge_progress(const struct http_counters *c);
 
 #endif

@@ -7,7 +7,6 @@
 #include "base/mem.h"
 #include "ipc/proto.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,27 +152,22 @@ static void take_keys(struct loop *l, mf_str text)
     limit_bodies(l);
 }
 
-static void listen_on(struct loop *l, const struct mail *m)
+static void listen_on(struct loop *l, mf_str address, int fd, bool tls)
 {
-    struct msg_listen how;
-    mf_str address = mail_text(m);
-    int fd = m->fd;
     struct listening *one;
 
-    ASSERT(address.len >= sizeof how);
-    memcpy(&how, address.ptr, sizeof how);
-    address.ptr += sizeof how;
-    address.len -= sizeof how;
-    if (!l->server || l->listening_count == HTTP_LISTENERS_MAX ||
-        address.len >= sizeof one->address) {
+    if (!l->server) { /* drained */
         close(fd);
         return;
     }
+    /* One that nobody accepts from would be given connections all the same. */
+    ASSERT(l->listening_count < HTTP_LISTENERS_MAX &&
+           address.len < sizeof one->address);
     one = &l->listening[l->listening_count++];
     memcpy(one->address, address.ptr, address.len);
     one->address[address.len] = 0;
     one->fd = fd;
-    if (how.tls)
+    if (tls)
         http_server_listen_tls(l->server, fd);
     else
         http_server_listen(l->server, fd);
@@ -246,7 +240,8 @@ static void take_mail(struct loop *l, const struct mail *m)
         take_keys(l, mail_text(m));
         break;
     case MSG_LISTEN:
-        listen_on(l, m);
+    case MAIL_LISTEN_TLS:
+        listen_on(l, mail_text(m), m->fd, m->type == MAIL_LISTEN_TLS);
         break;
     case MAIL_TRUST:
         take_trust(l, mail_text(m));
@@ -266,19 +261,25 @@ static void take_mail(struct loop *l, const struct mail *m)
     }
 }
 
-/* There is mail, or something became durable. */
-static void on_woken(evutil_socket_t fd, short what, void *arg)
+static void take_all_mail(struct loop *l)
 {
-    struct loop *l = arg;
     struct mail *m = mailbox_take(&l->in), *next;
 
-    (void)fd;
-    (void)what;
     for (; m; m = next) {
         next = m->next;
         take_mail(l, m);
         free(m);
     }
+}
+
+/* There is mail, or something became durable. */
+static void on_woken(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop *l = arg;
+
+    (void)fd;
+    (void)what;
+    take_all_mail(l);
     if (l->on_woken)
         l->on_woken(l->on_woken_arg);
     api_on_durable(&l->api);
@@ -314,17 +315,8 @@ void loop_use_tls(struct loop *l, struct http_tls *t)
 
 void loop_listen(struct loop *l, mf_str address, int fd, bool tls)
 {
-    int mine = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    struct msg_listen how = { .tls = tls };
-    struct buf b;
-
-    if (mine < 0)
-        return;
-    buf_init(&b, sizeof how + address.len);
-    buf_add(&b, &how, sizeof how);
-    buf_str(&b, address);
-    mailbox_post(&l->in, MSG_LISTEN, b.data, b.len, mine);
-    buf_deinit(&b);
+    mailbox_post(&l->in, tls ? MAIL_LISTEN_TLS : MSG_LISTEN, address.ptr,
+                 address.len, fd);
 }
 
 void loop_unlisten(struct loop *l, mf_str address)
@@ -405,6 +397,7 @@ void loop_stop(struct loop *l)
         mailbox_post(&l->in, MAIL_STOP, NULL, 0, -1);
         pthread_join(l->thread, NULL);
     }
+    take_all_mail(l); /* some of it owns what must be given back */
     while (l->listening_count)
         stop_listening(l, 0);
     if (l->server)

@@ -44,8 +44,8 @@ void loop_free(struct loop *l); /* stopped */
 void loop_configure(struct loop *l, const struct keys *k); /* copied */
 void loop_trust(struct loop *l, const struct edge_trust *t); /* copied */
 void loop_use_tls(struct loop *l, struct http_tls *t); /* counted; or NULL */
-void loop_listen(struct loop *l, mf_str address, int fd, bool tls); /* fd is
-                                                             duplicated */
+/* fd is owned. */
+void loop_listen(struct loop *l, mf_str address, int fd, bool tls);
 void loop_unlisten(struct loop *l, mf_str address);
 void loop_drain(struct loop *l, uint32_t ms);
 /* Adds what the loop has told last, about a tenth of a second ago. */

@@ -85,8 +85,8 @@ int inherited_take(struct inherited *in, struct err *e)
         !number_of("LISTEN_FDS", &count))
         count = 0;
     if (count > INHERITED_MAX)
-        rc = err_set(e, "%llu sockets were passed in; 64 are the most",
-                     (unsigned long long)count);
+        rc = err_set(e, "%llu sockets were passed in; %d are the most",
+                     (unsigned long long)count, INHERITED_MAX);
     for (size_t i = 0; rc == 0 && i < count; i++) {
         rc = take(&in->list[i], FIRST_FD + (int)i, getenv("LISTEN_FDNAMES"),
                   e);

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define INHERITED_MAX 64
+#define INHERITED_MAX 16
 
 struct inherited_socket {
     int fd;

@@ -371,8 +371,9 @@ static void use_tls(struct ingest *g, mf_str message)
     else
         for (unsigned i = 0; i < g->loop_count; i++)
             loop_use_tls(g->loops[i], t);
+    if (t)
+        jail_close(); /* there is a key in the memory from now on */
     http_tls_free(t);
-    jail_close(); /* there may be a key in the memory from now on */
 }
 
 static void unlisten(struct ingest *g, mf_str address)

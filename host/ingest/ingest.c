@@ -29,7 +29,7 @@
 /* How long a start may wait for the ids of former events; connections wait in
  * their sockets meanwhile. After that it goes on beside the traffic, so many
  * ids at a time. */
-#define WARM_WAIT_MS 2000
+#define WARM_WAIT_MS 1000
 #define WARM_IDS     4096
 #define WARM_EVERY_US 1000
 #define MIX 0x9e3779b97f4a7c15u /* odd */

@@ -60,6 +60,24 @@ static const struct metric {
     { "dedupe_warming", "gauge",
       "1 while ids are read after a start.", OVER_ONE,
       "ingest.dedupe.warming" },
+    { "http_connections_accepted_total", "counter",
+      "Connections of clients.", OVER_ONE, "ingest.http.accepted" },
+    { "http_accept_errors_total", "counter",
+      "Times a connection could not be accepted, mostly for want of "
+      "descriptors.", OVER_ONE, "ingest.http.accept_errors" },
+    { "http_requests_total", "counter", "Requests of clients.", OVER_ONE,
+      "ingest.http.requests" },
+    { "http_received_bytes_total", "counter", "Bytes from clients.", OVER_ONE,
+      "ingest.http.bytes_in" },
+    { "http_sent_bytes_total", "counter", "Bytes to clients.", OVER_ONE,
+      "ingest.http.bytes_out" },
+    { "http_buffer_bytes", "gauge",
+      "Memory of requests that are being read or answered.", OVER_ONE,
+      "ingest.http.buffer_bytes" },
+    { "ingest_overloads_total", "counter",
+      "Requests answered 429 or 503.", OVER_ONE, "ingest.overloads" },
+    { "ingest_bad_requests_total", "counter",
+      "Requests answered 400 or the like.", OVER_ONE, "ingest.bad_requests" },
     { "reloads_begun_total", "counter", "Reloads since the start.", OVER_ONE,
       "reloads" },
     { "ingest_restarts_total", "counter", "Times ingest had to be restarted.",
@@ -185,6 +203,44 @@ static void write_by(const char *name, const char *help, mf_val list,
     }
 }
 
+/* One row for each member of one object of numbers. */
+static void write_members(const char *name, const char *type,
+                          const char *help, mf_val object, const char *by,
+                          struct buf *to)
+{
+    mf_iter it = { { 0 } };
+    mf_str key;
+    mf_val n;
+
+    head(to, name, type, help);
+    while (json_next(object, &it, &key, &n)) {
+        buf_printf(to, "manifold_%s{%s=\"", name, by);
+        label(to, key);
+        buf_puts(to, "\"}");
+        value(to, n);
+    }
+}
+
+static void write_http(mf_val status, struct buf *to)
+{
+    mf_val http = by_path(status, "ingest.http");
+
+    write_members("http_connections", "gauge",
+                  "Connections of clients, by whether they have a request.",
+                  json_get(http, MF_STR("connections")), "state", to);
+    write_members("http_connections_refused_total", "counter",
+                  "Connections answered 503: all, or those of one address, "
+                  "were too many.",
+                  json_get(http, MF_STR("refused")), "reason", to);
+    write_members("http_connections_closed_total", "counter",
+                  "Connections closed: to make room, idle for long, or not "
+                  "reading.",
+                  json_get(http, MF_STR("closed")), "reason", to);
+    write_members("http_faults_total", "counter",
+                  "Requests that HTTP itself forbids, or its limits.",
+                  json_get(http, MF_STR("faults")), "kind", to);
+}
+
 /* The counts of one histogram, each row with those before it; label: "" or
  * `name="value"`. */
 static void write_counts(const char *name, mf_str label_text, mf_val h,
@@ -298,6 +354,7 @@ void metrics_write(mf_val status, struct buf *to)
     write_by("reloads_total", "Reloads, by how they ended.",
              json_get(status, MF_STR("reload_outcomes")), "outcomes", "kind",
              "outcome", to, &a);
+    write_http(status, to);
     write_histograms(status, to, &a);
     write_infos(status, to, &a);
     arena_deinit(&a);

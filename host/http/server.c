@@ -405,6 +405,16 @@ void http_server_limit_body(struct http_server *s, uint32_t body_bytes,
     s->limits.decoded_bytes = decoded_bytes;
 }
 
+void http_server_limit_connections(struct http_server *s, uint32_t connections,
+                                   uint32_t per_peer, uint32_t header_ms,
+                                   uint32_t idle_ms)
+{
+    s->limits.connections = connections;
+    s->limits.connections_per_peer = per_peer;
+    s->limits.header_ms = header_ms;
+    s->limits.idle_ms = idle_ms;
+}
+
 int http_server_listen(struct http_server *s, int listen_fd)
 {
     struct listener *l;
@@ -499,5 +509,7 @@ void http_server_free(struct http_server *s)
 const struct http_counters *http_server_counters(struct http_server *s)
 {
     s->counters.body_buffer_bytes = s->pool.big;
+    s->counters.buffer_bytes = s->pool.big + s->pool.small;
+    s->counters.busy = s->pool.used;
     return &s->counters;
 }

@@ -241,6 +241,16 @@ static struct source *source_of(struct api *a, struct http_request *r,
     return s;
 }
 
+/* The source of one event of a batch that names none as a whole. */
+static struct source *source_of_event(struct api *a, mf_val event)
+{
+    mf_val key = json_get(event, MF_STR("writeKey"));
+
+    return key.type == MF_STRING
+               ? keys_find(&a->keys, json_text(key, &a->arena))
+               : NULL;
+}
+
 /* ---- events ---- */
 
 /* *seq becomes the number that must be durable before the event's sender is
@@ -272,6 +282,61 @@ static enum journal_state keep(struct api *a, struct source *s,
     return state;
 }
 
+/* ---- rates ---- */
+
+/* A batch that names no source as a whole: each event counts for its own. */
+static int64_t take_each(struct api *a, const mf_val *events, size_t n)
+{
+    uint32_t *ids = arena_alloc(&a->arena, n * sizeof *ids);
+    size_t known = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct source *s = source_of_event(a, events[i]);
+
+        if (s)
+            ids[known++] = s->id;
+    }
+    return quotas_take(a->quotas, ids, known);
+}
+
+static void count_each(struct api *a, const mf_val *events, size_t n,
+                       const char *code)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct source *s = source_of_event(a, events[i]);
+
+        if (s)
+            source_reject(s, code);
+    }
+}
+
+/* Takes the events off their source's quota; s NULL: the events' own ones.
+ * True: there is no room, and that was answered. */
+static bool over_rate(struct api *a, struct http_request *r, struct source *s,
+                      const mf_val *events, size_t n)
+{
+    struct refusal f = { 429, "rate_limited",
+                         "the source sends more events than its rate allows; "
+                         "send them again later", RETRY_AFTER_MOST };
+    int64_t wait;
+
+    if (!a->quotas || !quotas_any(a->quotas))
+        return false;
+    wait = s ? quotas_take_of(a->quotas, s->id, n) : take_each(a, events, n);
+    if (wait == 0)
+        return false;
+    if (s)
+        source_reject_many(s, f.code, n);
+    else
+        count_each(a, events, n, f.code);
+    if (wait < RETRY_AFTER_MOST * 1000ll)
+        f.retry_after = (int)((wait + 999) / 1000);
+    refuse(a, r, &f);
+    return true;
+}
+
+/* ---- single events ---- */
+
 static void on_single(struct api *a, struct http_request *r, struct source *s,
                       mf_val body, struct event_envelope *env)
 {
@@ -288,6 +353,8 @@ static void on_single(struct api *a, struct http_request *r, struct source *s,
         refuse(a, r, &refusal);
         return;
     }
+    if (over_rate(a, r, s, NULL, 1))
+        return;
     buf_clear(&a->event);
     if (event_normalise(body, env, &a->event, &id, &a->arena, &fault) != 0) {
         source_reject(s, fault.code);
@@ -322,16 +389,6 @@ static void add_rejection(struct json_out *w, bool *any, size_t index,
     json_kint(w, "index", (int64_t)index);
     json_kstr(w, "code", mf_cstr(code));
     json_end_object(w);
-}
-
-/* The source of one event of a batch that names none as a whole. */
-static struct source *source_of_event(struct api *a, mf_val event)
-{
-    mf_val key = json_get(event, MF_STR("writeKey"));
-
-    return key.type == MF_STRING
-               ? keys_find(&a->keys, json_text(key, &a->arena))
-               : NULL;
 }
 
 static bool any_source(struct api *a, const mf_val *events, size_t n)
@@ -458,6 +515,8 @@ static void on_batch(struct api *a, struct http_request *r, struct source *s,
         refuse(a, r, wrong);
         return;
     }
+    if (over_rate(a, r, s, events, n))
+        return;
     env->context = body->context;
     env->integrations = body->integrations;
     env->sent_at = body->sent_at;

@@ -10,11 +10,13 @@
 #include "http/server.h"
 #include "ingest/dedupe.h"
 #include "ingest/keys.h"
+#include "ingest/quotas.h"
 #include "journal/journal.h"
 
 #define BATCH_EVENTS_MAX 2500 /* documented */
 #define RETRY_AFTER_BUSY 1    /* seconds; also told as X-RateLimit-Reset */
 #define RETRY_AFTER_FULL 5
+#define RETRY_AFTER_MOST 86400 /* told to one over its source's rate */
 
 struct waiter;
 
@@ -23,6 +25,7 @@ struct api {
     struct journal *journal;
     const struct journal_head *head;
     struct dedupe *dedupe; /* owned */
+    struct quotas *quotas; /* borrowed; NULL: no source has one */
     struct waiter *first, *last; /* as they came */
     struct waiter *idle;
     struct arena arena; /* of the request in hand */

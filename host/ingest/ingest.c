@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ingest/api.h"
+#include "ingest/connections.h"
 #include "ingest/idset.h"
 #include "ipc/ipc.h"
 #include "ipc/jail.h"
@@ -25,6 +26,7 @@
 
 #define WAKERS         2048
 #define STATS_EVERY_MS 100 /* and only when there is something new */
+#define STATS_BACKLOG  (1u << 20) /* unsent: more of them would be no use */
 #define LISTENERS_MAX  64
 /* How long a start may wait for the ids of former events; connections wait in
  * their sockets meanwhile. After that it goes on beside the traffic, so many
@@ -159,6 +161,7 @@ static void tell_stats(struct ingest *g)
 
         json_kint(&w, "connections", (int64_t)c->open);
         json_kint(&w, "requests", (int64_t)c->requests);
+        connections_write(&w, c);
     }
     write_dedupe(g, &w);
     json_key(&w, MF_STR("sources"));
@@ -180,6 +183,8 @@ static uint64_t progress(const struct ingest *g)
 
     for (uint32_t i = 0; i < g->api.keys.count; i++)
         n += g->api.keys.sources[i].received;
+    if (g->server)
+        n += connections_progress(http_server_counters(g->server));
     return n;
 }
 
@@ -212,7 +217,7 @@ static void on_stats(evutil_socket_t fd, short what, void *arg)
     dedupe_tidy(g->api.dedupe);
     go_on_warming(g);
     now = progress(g);
-    if (now == g->told)
+    if (now == g->told || ipc_backlog(g->ipc) > STATS_BACKLOG)
         return;
     g->told = now;
     tell_stats(g);
@@ -279,6 +284,16 @@ static void limit_bodies(struct ingest *g)
     http_server_limit_body(g->server, (uint32_t)most, (uint32_t)most);
 }
 
+static void limit_connections(struct ingest *g, mf_str config)
+{
+    struct connection_limits l;
+
+    connections_read(json_root(config), &l);
+    connections_fit(&l);
+    http_server_limit_connections(g->server, l.connections, l.per_peer,
+                                  l.header_ms, l.idle_ms);
+}
+
 static void configure_dedupe(struct ingest *g)
 {
     const struct keys *k = &g->api.keys;
@@ -317,8 +332,11 @@ static void configure(struct ingest *g, mf_str text)
         log_error("%s", e.text);
         return;
     }
-    if (g->server)
+    quotas_configure(g->api.quotas, json_root(text));
+    if (g->server) {
         limit_bodies(g);
+        limit_connections(g, text);
+    }
     configure_dedupe(g);
     if (g->api.journal)
         return;
@@ -477,6 +495,7 @@ static void tear_down(struct ingest *g)
         http_server_free(g->server);
     if (g->api.journal)
         journal_close(g->api.journal);
+    quotas_free(g->api.quotas);
     api_deinit(&g->api);
     for (uint32_t i = 0; i < WAKERS; i++)
         drop_waker(&g->wakers[i]);
@@ -513,6 +532,7 @@ int ingest_main(uid_t uid, gid_t gid, pid_t parent)
     ASSERT(g->base && g->durable_fd >= 0);
     buf_init(&g->out, IPC_MESSAGE_MAX);
     api_init(&g->api);
+    g->api.quotas = quotas_new();
     g->api.refused = on_refused;
     g->api.arg = g;
     g->server = http_server_new(g->base, NULL, api_request, &g->api);

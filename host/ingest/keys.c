@@ -126,13 +126,18 @@ struct source *keys_find(struct keys *k, mf_str write_key)
 
 void source_reject(struct source *s, const char *code)
 {
+    source_reject_many(s, code, 1);
+}
+
+void source_reject_many(struct source *s, const char *code, uint64_t n)
+{
     for (size_t i = 0; i < REJECT_CODES_MAX; i++) {
         struct reject_count *c = &s->rejected[i];
 
         if (!c->code)
             c->code = code;
         if (strcmp(c->code, code) == 0) {
-            c->n++;
+            c->n += n;
             return;
         }
     }

@@ -39,5 +39,6 @@ int keys_update(struct keys *k, mf_str json, struct err *e);
 void keys_deinit(struct keys *k);
 struct source *keys_find(struct keys *k, mf_str write_key);
 void source_reject(struct source *s, const char *code);
+void source_reject_many(struct source *s, const char *code, uint64_t n);
 
 #endif

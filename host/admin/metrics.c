@@ -12,7 +12,8 @@
 #define METRICS_ARENA (4u << 20)
 #define LABEL_MAX     1024
 
-enum over { OVER_ONE, OVER_DESTINATIONS, OVER_LANES, OVER_SOURCES };
+enum over { OVER_ONE, OVER_DESTINATIONS, OVER_LANES, OVER_SOURCES,
+            OVER_LETTERS };
 
 static const struct metric {
     const char *name, *type, *help;
@@ -46,6 +47,13 @@ static const struct metric {
     { "lane_near_retention", "gauge",
       "1 where retention is about to take what a connection has not read.",
       OVER_LANES, "near_retention" },
+    { "ingest_letters", "gauge",
+      "Events of a source that were refused inside batches, and are kept.",
+      OVER_LETTERS, "letters" },
+    { "ingest_letter_bytes", "gauge", "Their size.", OVER_LETTERS, "bytes" },
+    { "ingest_letters_dropped_total", "counter",
+      "Those that went without being taken: for want of room, for their age, "
+      "or by hand.", OVER_LETTERS, "dropped" },
     { "journal_bytes", "gauge", "Size of the journal.", OVER_ONE,
       "journal.bytes" },
     { "journal_commits_total", "counter", "Group commits.", OVER_ONE,
@@ -170,6 +178,10 @@ static void write_metric(const struct metric *m, mf_val status, struct buf *to,
         break;
     case OVER_SOURCES:
         list = by_path(status, "ingest.sources");
+        keys = source;
+        break;
+    case OVER_LETTERS:
+        list = by_path(status, "source_letters");
         keys = source;
         break;
     }

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "ingest/event.h"
+#include "ingest/letter.h"
 #include "journal/ids.h"
 #include "json/json.h"
 
@@ -28,7 +29,8 @@
 
 struct waiter {
     struct waiter *next;
-    struct http_request *r;
+    struct http_request *r; /* NULL: an event that is tried again */
+    int64_t job, letter;    /* of that */
     uint64_t seq;  /* its last event */
     mf_str answer; /* owned when it has rejections, else empty */
 };
@@ -102,6 +104,11 @@ static const struct refusal busy = {
     429, "overloaded", "the journal is behind; send it again later",
     RETRY_AFTER_BUSY
 };
+static const struct refusal too_many_refused = {
+    429, "overloaded",
+    "more events are invalid than can be kept for now; send it again later",
+    RETRY_AFTER_BUSY
+};
 static const struct refusal full = {
     503, "disk_full", "there is no room for events now; send it again later",
     RETRY_AFTER_FULL
@@ -126,8 +133,8 @@ static const struct refusal *refusal_of(enum journal_state s)
 
 /* Who waits for less than the one before, having only duplicates of what is
  * in flight, is answered after him: at the next commit at the latest. */
-static void wait_for(struct api *a, struct http_request *r, uint64_t seq,
-                     mf_str answer)
+static struct waiter *add_waiter(struct api *a, struct http_request *r,
+                                 uint64_t seq)
 {
     struct waiter *w = a->idle;
 
@@ -135,17 +142,42 @@ static void wait_for(struct api *a, struct http_request *r, uint64_t seq,
         a->idle = w->next;
     else
         w = xmalloc(sizeof *w);
-    w->next = NULL;
-    w->r = r;
-    w->seq = seq;
-    w->answer = (mf_str){ "", 0 };
-    if (answer.len)
-        w->answer = (mf_str){ xstrndup(answer.ptr, answer.len), answer.len };
+    *w = (struct waiter){ .r = r, .seq = seq, .answer = { "", 0 } };
     if (a->last)
         a->last->next = w;
     else
         a->first = w;
     a->last = w;
+    return w;
+}
+
+static void wait_for(struct api *a, struct http_request *r, uint64_t seq,
+                     mf_str answer)
+{
+    struct waiter *w = add_waiter(a, r, seq);
+
+    if (answer.len)
+        w->answer = (mf_str){ xstrndup(answer.ptr, answer.len), answer.len };
+}
+
+static void wait_for_letter(struct api *a, const struct msg_ingest_again *m,
+                            uint64_t seq)
+{
+    struct waiter *w = add_waiter(a, NULL, seq);
+
+    w->job = m->job;
+    w->letter = m->letter;
+}
+
+static void answer(struct api *a, const struct waiter *w, bool durable)
+{
+    if (!w->r)
+        a->tried(a->arg, w->job, w->letter,
+                 durable ? TRIED_TAKEN : TRIED_BUSY, "");
+    else if (durable)
+        accept_now(a, w->r, w->answer);
+    else
+        refuse(a, w->r, &failed);
 }
 
 static void release(struct api *a, struct waiter *w)
@@ -173,10 +205,7 @@ void api_on_durable(struct api *a)
         if (!a->first)
             a->last = NULL;
         arena_reset(&a->arena);
-        if (w->seq <= durable)
-            accept_now(a, w->r, w->answer);
-        else
-            refuse(a, w->r, &failed);
+        answer(a, w, w->seq <= durable);
         release(a, w);
     }
 }
@@ -399,10 +428,66 @@ static bool any_source(struct api *a, const mf_val *events, size_t n)
     return false;
 }
 
+/* Events of a batch that are refused, until it is known that the batch is
+ * taken: one that must come again brings them once more. */
+struct refusals {
+    struct {
+        struct source *source;
+        const char *code;
+        mf_str event;
+    } *list; /* of the arena */
+    size_t count;
+    bool no_room; /* for letters: that is what stopped the batch */
+};
+
+/* Is there room for letters of the source? */
+static bool may_keep_letters(struct api *a, struct source *s)
+{
+    int64_t now = clock_mono_ms();
+
+    if (s->letters.rate <= 0) {
+        bucket_init(&s->letters, LETTERS_A_SECOND, now);
+        bucket_change(&s->letters, LETTERS_A_SECOND, BATCH_EVENTS_MAX, now);
+        bucket_set(&s->letters, BATCH_EVENTS_MAX, now);
+    }
+    return bucket_wait_ms(&s->letters, now) == 0 &&
+           !(a->crowded && a->crowded(a->arg));
+}
+
+/* False: not now. Who may keep one of a batch may keep them all. */
+static bool note_refused(struct api *a, struct refusals *l, size_t room,
+                         struct source *s, const char *code, mf_val event)
+{
+    if (!l->list) {
+        l->no_room = !may_keep_letters(a, s);
+        if (l->no_room)
+            return false;
+        l->list = arena_alloc(&a->arena, room * sizeof *l->list);
+    }
+    l->list[l->count].source = s;
+    l->list[l->count].code = code;
+    l->list[l->count++].event = (mf_str){ event.raw, event.len };
+    return true;
+}
+
+static void tell_refused(struct api *a, const struct refusals *l)
+{
+    int64_t now = clock_mono_ms();
+
+    for (size_t i = 0; i < l->count; i++) {
+        source_reject(l->list[i].source, l->list[i].code);
+        bucket_owe(&l->list[i].source->letters, now);
+        if (a->refused)
+            a->refused(a->arg, l->list[i].source, l->list[i].code,
+                       l->list[i].event);
+    }
+}
+
 /* Takes each event of the batch by itself. Returns what stopped it. */
 static enum journal_state keep_batch(struct api *a, struct source *s,
                                      const mf_val *events, size_t count,
                                      struct event_envelope *env,
+                                     struct refusals *refusals,
                                      uint64_t *seq, bool *any)
 {
     struct json_out w;
@@ -419,16 +504,15 @@ static enum journal_state keep_batch(struct api *a, struct source *s,
 
         buf_clear(&a->event);
         if (!own) {
+            a->unknown_keys++; /* nobody's, so nobody's letter */
             add_rejection(&w, any, i, "invalid_write_key");
             continue;
         }
         if (event.len > a->keys.max_event_bytes ||
             event_normalise(event, env, &a->event, &id, &a->arena, &fault) !=
                 0) {
-            source_reject(own, fault.code);
-            if (a->refused)
-                a->refused(a->arg, own, fault.code,
-                           (mf_str){ event.raw, event.len });
+            if (!note_refused(a, refusals, count, own, fault.code, event))
+                return JOURNAL_BUSY;
             add_rejection(&w, any, i, fault.code);
             continue;
         }
@@ -440,6 +524,7 @@ static enum journal_state keep_batch(struct api *a, struct source *s,
         json_end_array(&w);
         json_end_object(&w);
     }
+    tell_refused(a, refusals);
     return JOURNAL_OK;
 }
 
@@ -503,6 +588,7 @@ static void on_batch(struct api *a, struct http_request *r, struct source *s,
     mf_val *events = arena_alloc(&a->arena,
                                  BATCH_EVENTS_MAX * sizeof *events);
     size_t n = list_events(body->batch, events);
+    struct refusals refusals = { NULL, 0, false };
     const struct refusal *wrong = fault_of_batch(a, s, body, events, n);
     enum journal_state state;
     uint64_t seq = 0;
@@ -520,14 +606,65 @@ static void on_batch(struct api *a, struct http_request *r, struct source *s,
     env->context = body->context;
     env->integrations = body->integrations;
     env->sent_at = body->sent_at;
-    state = keep_batch(a, s, events, n, env, &seq, &any);
+    a->envelope = env;
+    state = keep_batch(a, s, events, n, env, &refusals, &seq, &any);
+    a->envelope = NULL;
     journal_flush(a->journal);
     if (state != JOURNAL_OK)
-        refuse(a, r, refusal_of(state)); /* all of it comes again */
+        refuse(a, r, refusals.no_room ? &too_many_refused
+                                      : refusal_of(state)); /* all again */
     else if (seq == 0)
         accept_now(a, r, any ? buf_view(&a->answer) : (mf_str){ "", 0 });
     else
         wait_for(a, r, seq, any ? buf_view(&a->answer) : (mf_str){ "", 0 });
+}
+
+/* ---- tried again ---- */
+
+static struct source *source_numbered(struct api *a, uint32_t id)
+{
+    for (uint32_t i = 0; i < a->keys.count; i++)
+        if (a->keys.sources[i].id == id)
+            return &a->keys.sources[i];
+    return NULL;
+}
+
+/* Judged as a fresh event, written as of its first receipt, and in the journal
+ * as of now: retention and TTL count from there. */
+void api_again(struct api *a, const struct msg_ingest_again *m,
+               mf_str envelope, mf_str event)
+{
+    struct event_fault fault = { "payload_too_large", "" };
+    struct source *s = source_numbered(a, m->source);
+    struct event_envelope env;
+    enum journal_state state;
+    uint64_t seq = 0;
+    mf_str id;
+
+    arena_reset(&a->arena);
+    buf_clear(&a->event);
+    if (!s) {
+        a->tried(a->arg, m->job, m->letter, TRIED_NO_SOURCE, "");
+        return;
+    }
+    letter_read_envelope(envelope, &env, &a->arena);
+    if (json_check(event, EVENT_DEPTH_MAX, NULL) != 0)
+        fault.code = "invalid_json";
+    else if (event.len <= a->keys.max_event_bytes &&
+             event_normalise(json_root(event), &env, &a->event, &id,
+                             &a->arena, &fault) == 0)
+        fault.code = NULL;
+    if (fault.code) {
+        a->tried(a->arg, m->job, m->letter, TRIED_REFUSED, fault.code);
+        return;
+    }
+    state = keep(a, s, clock_ms(), id, &seq);
+    journal_flush(a->journal);
+    if (state == JOURNAL_OK && seq > 0)
+        wait_for_letter(a, m, seq);
+    else
+        a->tried(a->arg, m->job, m->letter,
+                 state == JOURNAL_OK ? TRIED_TAKEN : TRIED_BUSY, "");
 }
 
 /* ---- routes ---- */

@@ -31,6 +31,7 @@ void connections_read(mf_val config, struct connection_limits *l)
 void connections_fit(struct connection_limits *l)
 {
     rlim_t want = (rlim_t)l->connections + DESCRIPTORS_OWN, own;
+    static rlim_t told; /* not at each reload */
     struct rlimit r;
 
     if (getrlimit(RLIMIT_NOFILE, &r) != 0)
@@ -43,10 +44,12 @@ void connections_fit(struct connection_limits *l)
     if (r.rlim_cur >= want)
         return;
     own = r.rlim_cur / 2 < DESCRIPTORS_OWN ? r.rlim_cur / 2 : DESCRIPTORS_OWN;
-    log_warn("ingest.max_connections is %u, and the process may have %llu "
-             "descriptors: %llu connections are taken; raise LimitNOFILE",
-             l->connections, (unsigned long long)r.rlim_cur,
-             (unsigned long long)(r.rlim_cur - own));
+    if (told != want)
+        log_warn("ingest.max_connections is %u, and the process may have %llu "
+                 "descriptors: %llu connections are taken; raise LimitNOFILE",
+                 l->connections, (unsigned long long)r.rlim_cur,
+                 (unsigned long long)(r.rlim_cur - own));
+    told = want;
     l->connections = (uint32_t)(r.rlim_cur - own);
 }
 

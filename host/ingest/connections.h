@@ -10,7 +10,7 @@
 
 /* Descriptors that are no client's: files of the journal, sockets listened
  * on, wake-ups of workers. */
-#define DESCRIPTORS_OWN 4200
+#define DESCRIPTORS_OWN 2200
 
 /* Of MSG_INGEST_CONFIG; what does not stand there is as http_limits_default
  * says. */

@@ -10,6 +10,7 @@
 #include "ingest/api.h"
 #include "ingest/connections.h"
 #include "ingest/idset.h"
+#include "ingest/letter.h"
 #include "ipc/ipc.h"
 #include "ipc/jail.h"
 #include "ipc/proto.h"
@@ -27,6 +28,7 @@
 #define WAKERS         2048
 #define STATS_EVERY_MS 100 /* and only when there is something new */
 #define STATS_BACKLOG  (1u << 20) /* unsent: more of them would be no use */
+#define LETTERS_BACKLOG (8u << 20) /* of refused events, unsent */
 #define LISTENERS_MAX  64
 /* How long a start may wait for the ids of former events; connections wait in
  * their sockets meanwhile. After that it goes on beside the traffic, so many
@@ -227,16 +229,31 @@ static void on_refused(void *arg, const struct source *s, const char *code,
                        mf_str event)
 {
     struct ingest *g = arg;
-    struct msg_ingest_dead m = { .source = s->id,
-                                 .when_ms = clock_ms(),
-                                 .code_len = (uint32_t)strlen(code),
-                                 .event_len = (uint32_t)event.len };
+
+    buf_clear(&g->out);
+    letter_write(&g->out, s->id, code, g->api.envelope, event);
+    ipc_send(g->ipc, MSG_INGEST_DEAD, g->out.data, g->out.len, -1);
+}
+
+/* The supervisor writes them down; while it does not keep up, whoever sends
+ * more is told to wait. */
+static bool on_crowded(void *arg)
+{
+    struct ingest *g = arg;
+
+    return ipc_backlog(g->ipc) > LETTERS_BACKLOG;
+}
+
+static void on_tried(void *arg, int64_t job, int64_t letter,
+                     enum ingest_tried outcome, const char *code)
+{
+    struct ingest *g = arg;
+    struct msg_ingest_tried m = { job, letter, outcome };
 
     buf_clear(&g->out);
     buf_add(&g->out, &m, sizeof m);
     buf_puts(&g->out, code);
-    buf_str(&g->out, event);
-    ipc_send(g->ipc, MSG_INGEST_DEAD, g->out.data, g->out.len, -1);
+    ipc_send(g->ipc, MSG_INGEST_TRIED, g->out.data, g->out.len, -1);
 }
 
 /* ---- messages ---- */
@@ -454,6 +471,20 @@ static void drain(struct ingest *g, mf_str text)
     http_server_drain(g->server, ms, on_served, g);
 }
 
+static void try_again(struct ingest *g, mf_str text)
+{
+    struct msg_ingest_again m;
+
+    memcpy(&m, text.ptr, sizeof m);
+    ASSERT(text.len == sizeof m + (size_t)m.envelope_len + m.event_len);
+    text.ptr += sizeof m;
+    if (g->draining || !g->api.journal)
+        on_tried(g, m.job, m.letter, TRIED_BUSY, "");
+    else
+        api_again(&g->api, &m, (mf_str){ text.ptr, m.envelope_len },
+                  (mf_str){ text.ptr + m.envelope_len, m.event_len });
+}
+
 static void on_message(void *arg, uint32_t type, mf_str text, int fd)
 {
     struct ingest *g = arg;
@@ -472,6 +503,9 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
     case MSG_WAKER_SLOT:
     case MSG_WAKER_GONE:
         on_waker(g, type, text, fd);
+        break;
+    case MSG_INGEST_AGAIN:
+        try_again(g, text);
         break;
     case MSG_DRAIN:
         drain(g, text);
@@ -534,6 +568,8 @@ int ingest_main(uid_t uid, gid_t gid, pid_t parent)
     api_init(&g->api);
     g->api.quotas = quotas_new();
     g->api.refused = on_refused;
+    g->api.crowded = on_crowded;
+    g->api.tried = on_tried;
     g->api.arg = g;
     g->server = http_server_new(g->base, NULL, api_request, &g->api);
     g->durable = event_new(g->base, g->durable_fd, EV_READ | EV_PERSIST,

@@ -4,6 +4,7 @@
 #ifndef INGEST_KEYS_H
 #define INGEST_KEYS_H
 
+#include "base/bucket.h"
 #include "base/err.h"
 
 #include <manifold/types.h>
@@ -23,6 +24,7 @@ struct source {
     uint64_t hash;
     uint64_t received, bytes, duplicates;
     struct reject_count rejected[REJECT_CODES_MAX];
+    struct bucket letters; /* see LETTERS_A_SECOND; rate 0: not begun */
 };
 
 struct keys {

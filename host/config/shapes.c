@@ -53,7 +53,8 @@ static const struct member ingest_members[] = {
       .help = "of those from one address, an IPv4 one or an IPv6 /64" },
     { "header_timeout", KIND_DURATION, AT(conf_ingest, header_timeout_ms),
       "\"10s\"", .min = SECOND, .max = 600 * SECOND,
-      .help = "how long a request's headers may take to come" },
+      .help = "how long a request's headers may take to come; after as long "
+              "again its body must come at 10 KB a second" },
     { "idle_timeout", KIND_DURATION, AT(conf_ingest, idle_timeout_ms),
       "\"60s\"", .min = SECOND, .max = HOUR,
       .help = "how long a connection may wait between two requests" },

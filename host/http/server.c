@@ -412,6 +412,7 @@ void http_server_limit_connections(struct http_server *s, uint32_t connections,
     s->limits.connections = connections;
     s->limits.connections_per_peer = per_peer;
     s->limits.header_ms = header_ms;
+    s->limits.body_grace_ms = header_ms;
     s->limits.idle_ms = idle_ms;
 }
 

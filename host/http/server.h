@@ -87,7 +87,8 @@ struct http_server *http_server_new(struct event_base *base,
 void http_server_limit_body(struct http_server *s, uint32_t body_bytes,
                             uint32_t decoded_bytes);
 /* Other limits of connections: those that are open stay, and have the times
- * that were theirs when they last waited. */
+ * that were theirs when they last waited. header_ms is also the grace that a
+ * body has. */
 void http_server_limit_connections(struct http_server *s, uint32_t connections,
                                    uint32_t per_peer, uint32_t header_ms,
                                    uint32_t idle_ms);

@@ -243,6 +243,47 @@ static void one_peer_has_its_share(void **state)
     stop();
 }
 
+/* Other limits hold for who comes or waits after that; what is held by a
+ * request begun is told, and given back. */
+static void limits_change_while_it_runs(void **state)
+{
+    struct client c[4];
+
+    (void)state;
+    start(NULL);
+    for (int i = 0; i < 3; i++)
+        client_open(&c[i]);
+    client_say(&c[0], "GET / HT");
+    client_say(&c[1], "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: "
+                      "100000\r\n\r\nx");
+    run_until(count()->busy == 2 && count()->open == 3);
+    assert_in_range(count()->buffer_bytes, HTTP_HEAD_MAX + 100000,
+                    2 * HTTP_HEAD_MAX + 400000);
+    http_server_limit_connections(server, 100, 3, 1000, 2000);
+    client_open(&c[3]);
+    client_say(&c[3], GET_ECHO);
+    expect_turned_away(&c[3]);
+    client_close(&c[3]);
+    client_say(&c[2], GET_ECHO);
+    expect(&c[2], 200, "");
+    clock_mono_skew_ms += 2500; /* the others have the times they had */
+    run_until(c[2].eof);
+    assert_int_equal(count()->idle_closed, 1);
+    assert_int_equal(count()->faults[HTTP_SLOW_HEAD], 0);
+    http_server_limit_connections(server, 2, 3, 1000, 2000);
+    client_close(&c[2]);
+    client_open(&c[2]); /* the third, and none of the two is idle */
+    client_say(&c[2], GET_ECHO);
+    expect_turned_away(&c[2]);
+    assert_int_equal(count()->refused_full, 1);
+    for (int i = 0; i < 3; i++)
+        client_close(&c[i]);
+    run_until(count()->open == 0);
+    assert_int_equal(count()->busy, 0);
+    assert_int_equal(count()->buffer_bytes, 0);
+    stop();
+}
+
 /* At the limit an idle connection makes room; a busy one does not. */
 static void a_full_server_makes_room(void **state)
 {
@@ -822,6 +863,7 @@ int main(void)
         cmocka_unit_test(stalled_uploads_do_not_disturb),
         cmocka_unit_test(many_idle_connections),
         cmocka_unit_test(one_peer_has_its_share),
+        cmocka_unit_test(limits_change_while_it_runs),
         cmocka_unit_test(a_full_server_makes_room),
         cmocka_unit_test(without_descriptors_clients_wait),
         cmocka_unit_test(bodies_share_a_budget),

@@ -165,9 +165,9 @@ static void refuse(struct quota *u, size_t n, int64_t now_ms)
     u->refused += n;
     if (u->told_ms && now_ms - u->told_ms < QUOTA_LOG_MS)
         return;
-    log_warn("source %s sends more than its rate of %g events a second: "
-             "%" PRIu64 " events were answered with 429, and will come again",
-             u->name, u->bucket.rate, u->refused);
+    log_warn("source %s sends more than its rate allows: %" PRIu64
+             " events were answered with 429, and will come again",
+             u->name, u->refused);
     u->refused = 0;
     u->told_ms = now_ms;
 }

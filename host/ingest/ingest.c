@@ -318,6 +318,7 @@ static void configure_dedupe(struct ingest *g)
     dedupe_configure(g->api.dedupe, k->dedupe_window_ms, k->dedupe_memory);
     if (!g->api.journal)
         return;
+    journal_keep(g->api.journal, k->retention_ms, k->max_bytes);
     journal_keep_ids(g->api.journal, ids_keep_ms(k), ids_keep_bytes(k));
     dedupe_warm(g->api.dedupe, CHILD_JOURNAL_FD, g->head);
     go_on_warming(g);

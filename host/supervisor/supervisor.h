@@ -89,6 +89,9 @@ struct sup_lane {
     bool range_grew;
     int64_t unread_ms; /* when its oldest unread event came; 0: not known */
     bool near_retention; /* it is about to lose what it has not read */
+    uint64_t mark;       /* names it in receipts */
+    struct receipt *known; /* delivered.c: parts its state may not know of */
+    size_t known_count, known_cap;
 };
 
 struct sup_destination {
@@ -187,7 +190,7 @@ struct supervisor {
     int64_t records_watch_ms; /* monotonic; not before */
     bool segment_untold; /* it is longer than state.db says */
     bool segments_gone;  /* rows were dropped: their files go after a commit */
-    int ledger_fd;
+    int ledger_fd, receipts_fd;
     struct plugin_store *store;
     int data_fd, journal_fd, head_fd, lock_fd;
     struct journal_head *head;
@@ -292,6 +295,18 @@ void pace_message(struct supervisor *s, const struct generation *from,
                   mf_str text);
 /* The worker has ended. */
 void pace_release(struct supervisor *s, const struct generation *n);
+
+/* ---- delivered.c ---- */
+/* What the last run left. After lanes_load(). */
+void delivered_load(struct supervisor *s);
+/* The file of the worker with that number with ingest; -1: it has none. */
+int delivered_file(struct supervisor *s, uint32_t number);
+/* The worker is gone: what it delivered and could not report of the lanes it
+ * still has. */
+void delivered_gather(struct supervisor *s, const struct generation *n);
+/* Appends struct receipt of events from `least` on, the oldest that the lane's
+ * state does not count as ended; forgets others. How many. */
+uint32_t delivered_give(struct sup_lane *l, uint64_t least, struct buf *to);
 
 /* ---- records.c ---- */
 /* After lanes_load(). */

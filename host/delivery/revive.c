@@ -3,7 +3,6 @@
  * revive.c - parts that a destination takes up again: retries of before a
  * restart, dead letters that are to be tried once more; and which lane's turn
  * it is, with replays beside the live ones. */
-#include "delivery/backoff.h"
 #include "delivery/inner.h"
 #include "delivery/replay.h"
 

@@ -5,7 +5,6 @@
  *
  * A part that is set aside leaves its lane's window for a row in state.db, so
  * that the lane goes on; the row goes with the part's end. */
-#include "delivery/backoff.h"
 #include "delivery/inner.h"
 #include "delivery/replay.h"
 

@@ -67,7 +67,7 @@ typedef void (*http_handler)(struct http_request *req, void *arg);
 struct http_counters {
     uint64_t open, accepted;
     uint64_t refused_full, refused_peer; /* connections */
-    uint64_t evicted_idle;               /* closed to make room for others */
+    uint64_t evicted_idle, evicted_slow; /* closed to make room for others */
     uint64_t accept_errors;
     uint64_t requests, replies;
     uint64_t replies_lost; /* the connection was gone */

@@ -83,11 +83,12 @@ void connections_write(struct json_out *w, const struct http_counters *c)
 {
     static const char *const states[] = { "idle", "busy" };
     static const char *const refusals[] = { "full", "peer" };
-    static const char *const ends[] = { "evicted", "idle", "stalled" };
+    static const char *const ends[] = { "evicted_idle", "evicted_slow", "idle",
+                                        "stalled" };
     const uint64_t now[] = { c->open > c->busy ? c->open - c->busy : 0,
                              c->busy };
     const uint64_t refused[] = { c->refused_full, c->refused_peer };
-    const uint64_t ended[] = { c->evicted_idle, c->idle_closed,
+    const uint64_t ended[] = { c->evicted_idle, c->evicted_slow, c->idle_closed,
                                c->write_stalled };
 
     json_key(w, MF_STR("http"));
@@ -95,7 +96,7 @@ void connections_write(struct json_out *w, const struct http_counters *c)
     write_pairs(w, "connections", states, now, 2);
     json_kint(w, "accepted", (int64_t)c->accepted);
     write_pairs(w, "refused", refusals, refused, 2);
-    write_pairs(w, "closed", ends, ended, 3);
+    write_pairs(w, "closed", ends, ended, 4);
     json_kint(w, "accept_errors", (int64_t)c->accept_errors);
     json_kint(w, "requests", (int64_t)c->requests);
     json_kint(w, "replies_lost", (int64_t)c->replies_lost);
@@ -112,7 +113,7 @@ uint64_t connections_progress(const struct http_counters *c)
     uint64_t n = c->open * 3 + c->busy * 7 + c->buffer_bytes * 11;
 
     n += c->accepted + c->refused_full + c->refused_peer + c->evicted_idle +
-         c->accept_errors + c->requests + c->replies_lost + c->idle_closed +
+         c->evicted_slow + c->accept_errors + c->requests + c->replies_lost + c->idle_closed +
          c->write_stalled;
     for (int f = 0; f < HTTP_FAULTS; f++)
         n += c->faults[f];

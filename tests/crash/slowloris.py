@@ -6,7 +6,8 @@
 # gzip bodies that trickle, chunks without end, connections that wait after a
 # request. None of the good ones is refused, their answers stay quick, memory
 # is bounded by what a connection may hold, and the counters tell of it. Then
-# one address alone, which is held to its share.
+# one address alone, which is held to its share; and more slow ones than there
+# are places, who must make room for each other before a good one is refused.
 #
 # The attacker is a process of its own (--attack), on addresses of 127/8, and
 # takes a new connection for each that is closed.
@@ -257,6 +258,37 @@ def alone(box, c, host, config):
           'nothing was refused: %s, %s' % (told['refused'], got))
 
 
+def full(box, c, host, config):
+    """Fewer places than slow ones want, and good ones that connect anew."""
+    args = box.args
+    config['ingest'].update(max_connections=args.connections // 2,
+                            max_connections_per_peer=args.connections)
+    box.write_config(config)
+    host.hangup()
+    evicted = http(host)['closed']['evicted_slow']
+    p = attacker(box, c, args.connections,
+                 ['127.0.0.%d' % i for i in range(2, 12)], args.alone)
+    until(lambda: http(host)['closed']['evicted_slow'] > evicted, 30,
+          'slow ones make room')
+    answers = {}
+    while p.poll() is None:
+        try:
+            s = socket.create_connection(('127.0.0.1', c.ingest), timeout=10)
+            s.sendall(b'GET /health HTTP/1.1\r\nHost: x\r\n'
+                      b'Connection: close\r\n\r\n')
+            status = s.recv(4096)[9:12].decode() or 'none'
+            s.close()
+        except OSError as e:
+            status = type(e).__name__
+        answers[status] = answers.get(status, 0) + 1
+    got = ended(p, 30)
+    told = http(host)
+    say('more than there are places: new good ones were told %s; %s; %s' %
+        (answers, told['closed'], got))
+    check(answers.get('200', 0) >= 0.9 * sum(answers.values()) > 0,
+          'good ones are refused: %s' % answers)
+
+
 def test(box):
     args = box.args
     c = Campaign(box)
@@ -272,6 +304,7 @@ def test(box):
     until(lambda: c.tally['acked'] > 0, 20, 'the load is under way')
     many(box, c, host)
     alone(box, c, host, config)
+    full(box, c, host, config)
     c.end(load)
     # What was under way when the load was told to stop may be there too.
     acked, there = c.tally['acked'], host.status()['journal']['durable']

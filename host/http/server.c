@@ -19,7 +19,7 @@
 #define ACCEPTS_PER_TURN 64
 #define WARN_EVERY_MS    10000
 #define EVICT_LOOK       256 /* connections looked at to make room */
-#define EVICT_SLOW_MS    1000 /* that a request may take before it is slow */
+#define EVICT_SLOW_MS    250 /* that a request may take before it is slow */
 
 /* How many connections one address has; gone at 0. */
 struct peer {

@@ -95,6 +95,12 @@ static void all_or_nothing(void **state)
     assert_true(quotas_take(q, many, 40) > 0);
     assert_int_equal(quotas_take_of(q, 7, 99), 0);
     assert_int_equal(quotas_take(q, many, 0), 0);
+    clock_mono_skew_ms += 60000; /* both are full: 10 and 100 */
+    for (i = 0; i < 40; i++)
+        many[i] = i < 10 ? 2 : 7;
+    assert_int_equal(quotas_take_of(q, 7, 90), 0);
+    assert_true(quotas_take(q, many, 40) > 0); /* for want of the second */
+    assert_int_equal(quotas_take_of(q, 2, 10), 0);
 }
 
 static void reloads_keep_what_is_left(void **state)

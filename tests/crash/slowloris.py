@@ -28,7 +28,8 @@ from campaign import BUCKETS, KEY, Campaign, arguments, check, children, \
 
 KINDS = ('head', 'body', 'chunks', 'gzip', 'idle')
 TICK = 1.0              # seconds between two bytes of a connection
-OPENS_A_TICK = 400      # new connections in a twentieth of that
+OPENS = 8000            # new connections a second, of those that are closed
+OPENS_FULL = 1000       # where there are more than places
 P99_MS = 50.0
 # What a connection may hold while it has sent little: a block for a head, and
 # what the server knows of it (host/http/conn.h), rounded up.
@@ -91,7 +92,8 @@ class Slow:
 
 
 class Attack:
-    def __init__(self, port, connections, addresses, seconds):
+    def __init__(self, port, connections, addresses, seconds, opens):
+        self.opens = opens * TICK / 20
         self.target = ('127.0.0.1', port)
         self.addresses = addresses
         self.connections = connections
@@ -132,11 +134,14 @@ class Attack:
             self.drop(s)
 
     def run(self):
-        told = False
+        told, again = False, 0
         while time.monotonic() < self.end:
-            for _ in range(min(OPENS_A_TICK, self.connections -
-                               len(self.open))):
-                self.add()
+            now = time.monotonic()
+            if now >= again:
+                again = now + TICK / 20
+                for _ in range(min(int(self.opens), self.connections -
+                                   len(self.open))):
+                    self.add()
             for key, _ in self.selector.select(TICK / 20):
                 self.hear(key.data)
             now = time.monotonic()
@@ -151,18 +156,19 @@ class Attack:
         print(json.dumps(dict(self.counts, answers=self.answers)), flush=True)
 
 
-def attack(port, connections, addresses, seconds):
+def attack(port, connections, addresses, seconds, opens):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    Attack(port, connections, addresses, seconds).run()
+    Attack(port, connections, addresses, seconds, opens).run()
 
 
 # ---- the campaign -----------------------------------------------------------
 
-def attacker(box, c, connections, addresses, seconds):
+def attacker(box, c, connections, addresses, seconds, opens=OPENS):
     p = subprocess.Popen(
         [sys.executable, '-B', os.path.abspath(__file__), '--attack',
-         str(c.ingest), str(connections), ','.join(addresses), str(seconds)],
+         str(c.ingest), str(connections), ','.join(addresses), str(seconds),
+         str(opens)],
         stdout=subprocess.PIPE, text=True)
     box.processes.append(p)
     return p
@@ -267,7 +273,8 @@ def full(box, c, host, config):
     host.hangup()
     evicted = http(host)['closed']['evicted_slow']
     p = attacker(box, c, args.connections,
-                 ['127.0.0.%d' % i for i in range(2, 12)], args.alone)
+                 ['127.0.0.%d' % i for i in range(2, 12)], args.alone,
+                 OPENS_FULL)
     until(lambda: http(host)['closed']['evicted_slow'] > evicted, 30,
           'slow ones make room')
     answers = {}
@@ -331,6 +338,6 @@ def more(p):
 if __name__ == '__main__':
     if sys.argv[1:2] == ['--attack']:
         attack(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4].split(','),
-               float(sys.argv[5]))
+               float(sys.argv[5]), int(sys.argv[6]))
     else:
         run(test, arguments(more))

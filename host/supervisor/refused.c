@@ -320,14 +320,17 @@ static int64_t replay_turn(struct slice *c)
     return k->out ? -1 : settle(c->s, k);
 }
 
-/* Of the jobs on a source one goes on at a time. */
+/* Of the jobs on a source one goes on at a time, and one that has ingest try
+ * letters: what waits for ingest is one slice. */
 static bool is_first(const struct supervisor *s,
                      const struct sup_refused_job *k)
 {
     const struct sup_refused_job *o;
 
     for (o = s->refused_jobs; o != k; o = o->next)
-        if (!o->j.ended_ms && o->number == k->number)
+        if (!o->j.ended_ms &&
+            (o->number == k->number ||
+             (o->j.verb == REFUSED_REPLAY && k->j.verb == REFUSED_REPLAY)))
             return false;
     return true;
 }

@@ -59,6 +59,7 @@ struct conf_ingest {
     uint64_t dedupe_memory;
     int64_t max_connections, max_connections_per_peer;
     int64_t header_timeout_ms, idle_timeout_ms;
+    int64_t threads;
 };
 
 struct conf_admin {

@@ -58,6 +58,9 @@ static const struct member ingest_members[] = {
     { "idle_timeout", KIND_DURATION, AT(conf_ingest, idle_timeout_ms),
       "\"60s\"", .min = SECOND, .max = HOUR,
       .help = "how long a connection may wait between two requests" },
+    { "threads", KIND_INT, AT(conf_ingest, threads), "1",
+      .min = 1, .max = 64, /* INTAKE_LOOPS_MAX */
+      .help = "how many threads take requests" },
     { NULL },
 };
 static const struct shape shape_ingest = { "\"ingest\"", ingest_members,

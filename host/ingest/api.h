@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * api.h - the Tracking API: from a request to records in the journal, and
- * the answer when they are durable. */
+ * the answer when they are durable. One of each loop; all of them meet in the
+ * intake. */
 #ifndef INGEST_API_H
 #define INGEST_API_H
 
 #include "base/buf.h"
 #include "base/mem.h"
 #include "http/server.h"
-#include "ingest/dedupe.h"
 #include "ingest/event.h"
+#include "ingest/intake.h"
 #include "ingest/keys.h"
 #include "ingest/quotas.h"
 #include "ipc/proto.h"
-#include "journal/journal.h"
 
 #define BATCH_EVENTS_MAX 2500 /* documented */
 #define RETRY_AFTER_BUSY 1    /* seconds; also told as X-RateLimit-Reset */
@@ -28,9 +28,7 @@ struct waiter;
 
 struct api {
     struct keys keys;
-    struct journal *journal;
-    const struct journal_head *head;
-    struct dedupe *dedupe; /* owned */
+    struct intake_loop intake; /* joined by the caller */
     struct quotas *quotas; /* borrowed; NULL: no source has one */
     struct waiter *first, *last; /* as they came */
     struct waiter *idle;

@@ -8,7 +8,7 @@
  * destinations. MSG_INGEST_CONFIG is
  *
  *   { "max_event_bytes", "max_batch_bytes", "dedupe_window_ms",
- *     "dedupe_memory", "retention_ms", "max_bytes",
+ *     "dedupe_memory", "retention_ms", "max_bytes", "threads",
  *     "max_connections", "max_connections_per_peer", "header_timeout_ms",
  *     "idle_timeout_ms",
  *     "sources": [ { "id", "name", "write_key", "rate"?, "burst"? } ] }

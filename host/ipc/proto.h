@@ -35,7 +35,7 @@ enum message {
 
     /* to ingest */
     MSG_INGEST_CONFIG,  /* JSON: ingest_config in ingest.h */
-    MSG_LISTEN,         /* text: the address; descriptor: the socket */
+    MSG_LISTEN,         /* struct msg_listen + address; descriptor: a socket */
     MSG_UNLISTEN,       /* text: the address */
     MSG_WAKER,          /* u32 slot; descriptor: eventfd of a worker */
     MSG_WAKER_SLOT,     /* u32 slot; descriptor: its struct slot */
@@ -88,6 +88,10 @@ enum message {
 #define LANE_RETRIES_MAX 10000 /* of a lane, held in memory and in state.db */
 #define ORDER_KEYS       2     /* that one part may have to wait for */
 #define ERROR_TEXT_MAX   1000  /* of a last error that is kept */
+
+struct msg_listen { /* one of the sockets of an address */
+    uint32_t index, count;
+};
 
 struct counters { /* of a lane since it was made; they only grow */
     uint64_t accepted;  /* events of the source read by the lane */

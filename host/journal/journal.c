@@ -253,8 +253,7 @@ static enum journal_state commit(struct journal *j, struct staging *s,
             return JOURNAL_FAILED;
         at += b.bytes;
         atomic_store(&j->head->tail_end, j->active.at);
-        atomic_store_explicit(&j->head->durable, b.first + b.n - 1,
-                              memory_order_release);
+        atomic_store(&j->head->durable, b.first + b.n - 1);
         tell(j);
     }
     return JOURNAL_OK;

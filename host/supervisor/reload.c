@@ -287,6 +287,7 @@ static void tell_ingest(struct supervisor *s, const struct config *c)
               c->ingest.max_connections_per_peer);
     json_kint(&w, "header_timeout_ms", c->ingest.header_timeout_ms);
     json_kint(&w, "idle_timeout_ms", c->ingest.idle_timeout_ms);
+    json_kint(&w, "threads", s->threads);
     json_kint(&w, "retention_ms", c->journal.retention_ms);
     json_kint(&w, "max_bytes", (int64_t)c->journal.max_bytes);
     json_key(&w, MF_STR("sources"));
@@ -494,6 +495,8 @@ static void check_fixed(const struct config *old, const struct config *new,
         outcome_add(o, "section", "data_dir", "refused", text);
     if (old->journal.engine != new->journal.engine)
         outcome_add(o, "section", "journal", "refused", text);
+    if (old->ingest.threads != new->ingest.threads)
+        outcome_add(o, "section", "ingest", "refused", text);
     if (strcmp(old->admin.listen.text, new->admin.listen.text) != 0)
         outcome_add(o, "section", "admin", "refused", text);
 }

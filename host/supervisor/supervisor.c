@@ -315,7 +315,7 @@ static void start_admin(struct supervisor *s)
     s->admin_restarts.started_ms = clock_mono_ms();
     reload_tell_children(s);
     child_send(s->admin, MSG_LISTEN, s->admin_listener->bound,
-               strlen(s->admin_listener->bound), s->admin_listener->fd);
+               strlen(s->admin_listener->bound), s->admin_listener->fds[0]);
 }
 
 /* ---- signals ---- */
@@ -535,6 +535,7 @@ int supervisor_run(const char *config_path, struct config *config)
     log_level((enum log_level)config->log_level);
     s->config_path = xstrdup(config_path);
     s->config = config;
+    s->threads = (unsigned)config->ingest.threads;
     s->data_fd = s->journal_fd = s->head_fd = s->lock_fd = -1;
     s->ledger_fd = s->receipts_fd = -1;
     s->started_ms = clock_mono_ms();

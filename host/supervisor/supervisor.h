@@ -51,6 +51,7 @@
 #define STRIKES_RUN 5 /* such events in a row that hold a destination */
 #define STRIKES_MAX      64    /* events of a group that are remembered */
 #define SECOND_LOOK_MS  2500  /* after a refused file that had just changed */
+#define LISTEN_SOCKETS_MAX 64 /* of an address, one a thread of ingest */
 #define OUTCOMES_KEPT    32    /* reloads whose outcome can be asked for */
 
 /* A plugin as found in the directory. */
@@ -162,7 +163,8 @@ struct group {
 struct listener {
     struct listener *next;
     char configured[128], bound[128];
-    int fd;
+    int fds[LISTEN_SOCKETS_MAX]; /* of one address and port */
+    unsigned count;
     bool keep;
 };
 
@@ -204,6 +206,7 @@ struct supervisor {
     struct event *ingest_restart, *admin_restart;
     char *ingest_stats; /* JSON as last told, or NULL */
     struct listener *listeners, *admin_listener;
+    unsigned threads; /* of ingest, as the first configuration said */
 
     struct plugin_files files; /* as the last scan found them */
     struct version versions[VERSIONS_MAX];

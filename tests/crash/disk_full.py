@@ -25,7 +25,7 @@ from campaign import KEY, Campaign, arguments, check, children, run, say, \
 EACH = 12 # events of a batch that are too large, some 40 KB each
 STUCK_S = 2 # of nothing but refusals: then no more is taken
 # What waits for state.db (host/state/state.h: STATE_STRAINED), what waits for
-# the supervisor (host/ingest/ingest.c: LETTERS_BACKLOG), and a batch each.
+# the supervisor (host/ingest/loop.h: LETTERS_BACKLOG), and a batch each.
 HELD = (32 << 20, 48 << 20)
 
 

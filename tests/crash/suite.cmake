@@ -33,6 +33,12 @@ campaign(reloads --reloads 6 --blocks 2 --quiet 1 --rate 200 --sanitized)
 campaign(slowloris --connections 400 --rate 100 --seconds 4 --alone 1.5
     --quiet 0.3 --timeout 1 --sanitized)
 
+# Kills and a full disk meet more than one thread of ingest.
+if(PYTHON3)
+    set_tests_properties(crash.kill crash.disk_full PROPERTIES
+        ENVIRONMENT MANIFOLD_TEST_THREADS=2)
+endif()
+
 add_test(NAME crash.chaos
     COMMAND manifold chaos --minutes 0.2 --seed 4 --rate 200)
 set_tests_properties(crash.chaos PROPERTIES

@@ -240,10 +240,17 @@ def many(box, c, host):
           'what they were told: %s' % got['answers'])
 
 
+def calm(c, host):
+    """Only the good ones are there."""
+    until(lambda: sum(http(host)['connections'].values()) <= c.box.args.good,
+          20, lambda: 'the slow ones are gone: %s' % http(host)['connections'])
+
+
 def alone(box, c, host, config):
     """One address is held to its share, by a reload; others are not."""
     args = box.args
     share = args.connections // 5
+    calm(c, host)
     config['ingest']['max_connections_per_peer'] = share
     box.write_config(config)
     host.hangup()
@@ -267,6 +274,7 @@ def alone(box, c, host, config):
 def full(box, c, host, config):
     """Fewer places than slow ones want, and good ones that connect anew."""
     args = box.args
+    calm(c, host)
     config['ingest'].update(max_connections=args.connections // 2,
                             max_connections_per_peer=args.connections)
     box.write_config(config)

@@ -106,16 +106,3 @@ void connections_write(struct json_out *w, const struct http_counters *c)
     write_faults(w, c);
     json_end_object(w);
 }
-
-uint64_t connections_progress(const struct http_counters *c)
-{
-    /* Gauges fall again: each is given a weight of its own. */
-    uint64_t n = c->open * 3 + c->busy * 7 + c->buffer_bytes * 11;
-
-    n += c->accepted + c->refused_full + c->refused_peer + c->evicted_idle +
-         c->evicted_slow + c->accept_errors + c->requests + c->replies_lost + c->idle_closed +
-         c->write_stalled;
-    for (int f = 0; f < HTTP_FAULTS; f++)
-        n += c->faults[f];
-    return n;
-}

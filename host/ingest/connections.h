@@ -26,7 +26,5 @@ void connections_fit(struct connection_limits *l);
 
 /* "http": {...} */
 void connections_write(struct json_out *w, const struct http_counters *c);
-/* Another number when there is something new to tell. */
-uint64_t connections_progress(const struct http_counters *c);
 
 #endif

@@ -264,12 +264,10 @@ static void report(const struct load *l, double seconds, double cpu)
 {
     double n = (double)l->answered;
 
-    printf("answered %.0f  requests/s %.0f  events/s %.0f  p50 %.2f ms  p99 %.2f ms  "
-           "generator %.2f us/request  refused %llu\n",
-           n, n / seconds, n * l->batch / seconds,
-           percentile_ms(l, 0.5),
-           percentile_ms(l, 0.99), cpu / n,
-           (unsigned long long)l->refused);
+    printf("answered %.0f  requests/s %.0f  events/s %.0f  p50 %.2f ms  "
+           "p99 %.2f ms  generator %.2f us/request  refused %llu\n",
+           n, n / seconds, n * l->batch / seconds, percentile_ms(l, 0.5),
+           percentile_ms(l, 0.99), cpu / n, (unsigned long long)l->refused);
 }
 
 int main(int argc, char **argv)

@@ -9,8 +9,8 @@
 #include "json/json.h"
 
 /* Descriptors that are no client's: files of the journal, sockets listened
- * on, wake-ups of workers. */
-#define DESCRIPTORS_OWN 2200
+ * on by each thread, wake-ups of workers. */
+#define DESCRIPTORS_OWN 3300
 
 /* Of MSG_INGEST_CONFIG; what does not stand there is as http_limits_default
  * says. */

@@ -151,6 +151,7 @@ static void write_faults_json(const struct faults *f, struct buf *to)
 static int check(const char *path, bool json)
 {
     struct faults *f = xcalloc(1, sizeof *f);
+    struct certificate shown;
     struct config *c = NULL;
     struct buf b;
     int rc;
@@ -159,6 +160,8 @@ static int check(const char *path, bool json)
     rc = config_load(path, &c, f);
     if (c)
         check_plugins(c, f);
+    if (rc == 0 && certificate_load(c, &shown, f) == 0)
+        certificate_deinit(&shown);
     rc = rc != 0 || f->errors ? EXIT_CONFIG : EXIT_OK;
     faults_sort(f);
     buf_init(&b, 1u << 20);

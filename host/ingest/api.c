@@ -293,7 +293,8 @@ static struct source *source_of_event(struct api *a, mf_val event)
 /* ---- events ---- */
 
 /* *seq becomes the number that must be durable before the event's sender is
- * told so; it stays where the event is known to be. */
+ * told so; it stays where the event is known to be. An event of a batch may
+ * wait for others. */
 static enum journal_state keep(struct api *a, struct source *s,
                                int64_t received_ms, mf_str id, uint64_t *seq)
 {
@@ -302,17 +303,14 @@ static enum journal_state keep(struct api *a, struct source *s,
                                   .payload = buf_view(&a->event) };
     enum journal_state state;
     bool duplicate;
+    unsigned kept;
 
     ids_hash(journal_uuid(a->intake.intake->journal), s->id, id, rec.id_hash);
-    state = intake_keep(&a->intake, &rec, seq, &duplicate);
-    if (state != JOURNAL_OK)
-        return state;
-    if (duplicate) {
-        s->duplicates++;
-    } else {
-        s->received++;
-        s->bytes += rec.payload.len;
-    }
+    if (a->together)
+        return sheaf_add(&a->sheaf, &a->intake, s, &rec, seq);
+    state = intake_keep(&a->intake, &rec, 1, seq, &duplicate, &kept);
+    if (state == JOURNAL_OK)
+        source_kept(s, rec.payload.len, duplicate);
     return state;
 }
 
@@ -510,6 +508,7 @@ static enum journal_state keep_batch(struct api *a, struct source *s,
                                      struct refusals *refusals,
                                      uint64_t *seq, bool *any)
 {
+    enum journal_state state;
     struct json_out w;
     mf_str id;
 
@@ -520,7 +519,6 @@ static enum journal_state keep_batch(struct api *a, struct source *s,
                                      "Exceed payload limit" };
         mf_val event = events[i];
         struct source *own = s ? s : source_of_event(a, event);
-        enum journal_state state;
 
         buf_clear(&a->event);
         if (!own) {
@@ -540,12 +538,14 @@ static enum journal_state keep_batch(struct api *a, struct source *s,
         if (state != JOURNAL_OK)
             return state;
     }
+    state = sheaf_put(&a->sheaf, &a->intake, seq);
     if (*any) {
         json_end_array(&w);
         json_end_object(&w);
     }
-    tell_refused(a, refusals);
-    return JOURNAL_OK;
+    if (state == JOURNAL_OK)
+        tell_refused(a, refusals);
+    return state;
 }
 
 /* One walk: the events, at most BATCH_EVENTS_MAX of them; the count may be one
@@ -630,7 +630,10 @@ static void on_batch(struct api *a, struct http_request *r, struct source *s,
     env->integrations = body->integrations;
     env->sent_at = body->sent_at;
     a->envelope = env;
+    sheaf_clear(&a->sheaf);
+    a->together = true;
     state = keep_batch(a, s, events, n, env, &refusals, &seq, &any);
+    a->together = false;
     a->envelope = NULL;
     journal_flush(a->intake.intake->journal);
     if (state != JOURNAL_OK)
@@ -889,6 +892,7 @@ void api_init(struct api *a)
     arena_init(&a->arena, REQUEST_ARENA);
     buf_init(&a->event, EVENT_ROOM);
     buf_init(&a->answer, ANSWER_MAX);
+    sheaf_init(&a->sheaf);
 }
 
 void api_deinit(struct api *a)
@@ -909,4 +913,5 @@ void api_deinit(struct api *a)
     arena_deinit(&a->arena);
     buf_deinit(&a->event);
     buf_deinit(&a->answer);
+    sheaf_deinit(&a->sheaf);
 }

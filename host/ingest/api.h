@@ -13,6 +13,7 @@
 #include "ingest/intake.h"
 #include "ingest/keys.h"
 #include "ingest/quotas.h"
+#include "ingest/sheaf.h"
 #include "ipc/proto.h"
 
 #define BATCH_EVENTS_MAX 2500 /* documented */
@@ -34,6 +35,8 @@ struct api {
     struct waiter *idle;
     struct arena arena; /* of the request in hand */
     struct buf event, answer;
+    struct sheaf sheaf;
+    bool together; /* events go there, to be put by whoever set this */
     uint64_t unknown_keys, bad_requests, overloads, answered;
     /* An event refused inside a batch; `envelope` is the batch's then. */
     void (*refused)(void *arg, const struct source *s, const char *code,

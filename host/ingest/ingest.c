@@ -141,6 +141,7 @@ static void tell_stats(struct ingest *g)
     json_kint(&w, "connections", (int64_t)c->http.open);
     json_kint(&w, "requests", (int64_t)c->http.requests);
     connections_write(&w, &c->http);
+    edge_write_stats(&w, &c->http);
     write_dedupe(g, &w);
     json_key(&w, MF_STR("sources"));
     json_begin_array(&w);
@@ -322,6 +323,7 @@ static int start(struct ingest *g)
 static void configure(struct ingest *g, mf_str text)
 {
     bool first = !g->intake.journal;
+    struct edge_trust trust;
     struct err e;
 
     if (keys_update(&g->keys, text, &e) != 0) {
@@ -333,8 +335,11 @@ static void configure(struct ingest *g, mf_str text)
     configure_dedupe(g);
     if (first && start(g) != 0)
         return;
-    for (unsigned i = 0; i < g->loop_count; i++)
+    edge_read_trust(&trust, text);
+    for (unsigned i = 0; i < g->loop_count; i++) {
         loop_configure(g->loops[i], &g->keys);
+        loop_trust(g->loops[i], &trust);
+    }
     if (first)
         ipc_send(g->ipc, MSG_READY, NULL, 0, -1);
 }
@@ -355,12 +360,30 @@ static void listen_on(struct ingest *g, mf_str text, int fd)
         int too = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
         if (too >= 0)
-            loop_listen(g->loops[i], text, too);
+            loop_listen(g->loops[i], text, too, m.tls);
         else
             log_warn("%.*s: thread %u cannot share it: %s", (int)text.len,
                      text.ptr, i, strerror(errno));
     }
-    loop_listen(g->loops[first], text, fd);
+    loop_listen(g->loops[first], text, fd, m.tls);
+}
+
+/* Before the first configuration there are no loops: then it comes again, with
+ * the sockets. */
+static void use_tls(struct ingest *g, mf_str message)
+{
+    struct err e;
+    struct http_tls *t = edge_tls(message, &e);
+
+    if (*e.text)
+        log_error("the certificate is refused, the former one stays: %s",
+                  e.text);
+    else
+        for (unsigned i = 0; i < g->loop_count; i++)
+            loop_use_tls(g->loops[i], t);
+    if (t)
+        jail_close(); /* there is a key in the memory from now on */
+    http_tls_free(t);
 }
 
 static void unlisten(struct ingest *g, mf_str address)
@@ -443,6 +466,9 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
         break;
     case MSG_LISTEN:
         listen_on(g, text, fd);
+        break;
+    case MSG_TLS:
+        use_tls(g, text);
         break;
     case MSG_UNLISTEN:
         unlisten(g, text);

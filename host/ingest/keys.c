@@ -210,6 +210,16 @@ struct source *keys_find(struct keys *k, mf_str write_key)
     return NULL;
 }
 
+void source_kept(struct source *s, size_t bytes, bool duplicate)
+{
+    if (duplicate) {
+        s->duplicates++;
+        return;
+    }
+    s->received++;
+    s->bytes += bytes;
+}
+
 void source_reject(struct source *s, const char *code)
 {
     source_reject_many(s, code, 1);

@@ -56,5 +56,6 @@ void keys_deinit(struct keys *k);
 struct source *keys_find(struct keys *k, mf_str write_key);
 void source_reject(struct source *s, const char *code);
 void source_reject_many(struct source *s, const char *code, uint64_t n);
+void source_kept(struct source *s, size_t bytes, bool duplicate);
 
 #endif

@@ -7,7 +7,9 @@
 #ifndef INGEST_KEYS_H
 #define INGEST_KEYS_H
 
+#include "base/bucket.h"
 #include "base/err.h"
+#include "ingest/connections.h"
 
 #include <manifold/types.h>
 #include <stdbool.h>
@@ -26,6 +28,7 @@ struct source {
     uint64_t hash;
     uint64_t received, bytes, duplicates;
     struct reject_count rejected[REJECT_CODES_MAX];
+    struct bucket letters; /* see LETTERS_A_SECOND; rate 0: not begun */
 };
 
 struct keys {
@@ -35,6 +38,7 @@ struct keys {
     uint64_t max_event_bytes, max_batch_bytes;
     int64_t dedupe_window_ms, retention_ms;
     uint64_t dedupe_memory, max_bytes;
+    struct connection_limits connections;
     unsigned threads;
 };
 
@@ -51,6 +55,7 @@ void keys_add_counters(struct keys *k, const struct keys *from);
 void keys_deinit(struct keys *k);
 struct source *keys_find(struct keys *k, mf_str write_key);
 void source_reject(struct source *s, const char *code);
+void source_reject_many(struct source *s, const char *code, uint64_t n);
 void source_kept(struct source *s, size_t bytes, bool duplicate);
 
 #endif

@@ -495,6 +495,8 @@ const struct kind kinds[KIND_ENTRIES + 1] = {
     [KIND_BROKERS] = { "addresses",
                        "an array of addresses such as [\"kafka-1:9092\"]",
                        RANGE_NONE, SHOWN_MANY, read_texts, write_texts },
+    [KIND_TEXTS] = { "strings", "an array of strings", RANGE_NONE,
+                     SHOWN_MANY, read_texts, write_texts },
     [KIND_FILTER] = { "FQL", "a condition such as \"type = \\\"track\\\"\"",
                       RANGE_NONE, SECRET, read_fql, write_fql },
     [KIND_SUBSCRIBE] = { "FQL", "a condition such as \"type = \\\"track\\\"\"",

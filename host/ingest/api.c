@@ -246,11 +246,12 @@ static struct source *source_of(struct api *a, struct http_request *r,
 /* *seq becomes the number that must be durable before the event's sender is
  * told so; it stays where the event is known to be. */
 static enum journal_state keep(struct api *a, struct source *s,
-                               int64_t received_ms, mf_str id, uint64_t *seq)
+                               mf_str event, int64_t received_ms, mf_str id,
+                               uint64_t *seq)
 {
     struct journal_record rec = { .source = s->id,
                                   .received_ms = received_ms,
-                                  .payload = buf_view(&a->event) };
+                                  .payload = event };
     enum journal_state state;
     uint64_t first = 0;
 
@@ -269,6 +270,55 @@ static enum journal_state keep(struct api *a, struct source *s,
         s->received++;
         s->bytes += rec.payload.len;
     }
+    return state;
+}
+
+/* Each violation as an event of another source. */
+static enum journal_state forward(struct api *a, struct source *s,
+                                  unsigned violations,
+                                  const struct event_envelope *env,
+                                  uint64_t *seq)
+{
+    struct source *to = keys_nth(&a->keys, s->violations_to);
+    enum journal_state state = JOURNAL_OK;
+
+    for (unsigned i = 0; to && i < violations && state == JOURNAL_OK; i++) {
+        mf_str id, event = gate_forward(s->gate, a->room, i,
+                                        env->received_text, &id);
+
+        if (event.len)
+            state = keep(a, to, event, env->received_ms, id, seq);
+    }
+    return state;
+}
+
+/* By way of the source's gate, if it has one. Who is blocked is kept all the
+ * same: by the source that blocked events are forwarded to, else as a dead
+ * letter. */
+static enum journal_state take(struct api *a, struct source *s,
+                               const struct event_envelope *env, mf_str id,
+                               uint64_t *seq)
+{
+    struct gate_verdict v = { NULL, 0 };
+    enum journal_state state = JOURNAL_OK;
+    struct source *to = s;
+
+    if (s->gate) {
+        if (!a->room)
+            a->room = gate_room_new();
+        gate_judge(s->gate, a->room, &a->event, &v);
+    }
+    if (v.blocked) {
+        source_reject(s, v.blocked);
+        to = keys_nth(&a->keys, s->blocked_to);
+        if (!to && a->refused)
+            a->refused(a->arg, s, v.blocked,
+                       gate_letter(a->room, buf_view(&a->event)));
+    }
+    if (to)
+        state = keep(a, to, buf_view(&a->event), env->received_ms, id, seq);
+    if (state == JOURNAL_OK && v.violations)
+        state = forward(a, s, v.violations, env, seq);
     return state;
 }
 
@@ -296,7 +346,7 @@ static void on_single(struct api *a, struct http_request *r, struct source *s,
         refuse(a, r, &refusal);
         return;
     }
-    state = keep(a, s, env->received_ms, id, &seq);
+    state = take(a, s, env, id, &seq);
     if (state != JOURNAL_OK) {
         refuse(a, r, refusal_of(state));
         return;
@@ -375,7 +425,7 @@ static enum journal_state keep_batch(struct api *a, struct source *s,
             add_rejection(&w, any, i, fault.code);
             continue;
         }
-        state = keep(a, own, env->received_ms, id, seq);
+        state = take(a, own, env, id, seq);
         if (state != JOURNAL_OK)
             return state;
     }
@@ -633,6 +683,8 @@ void api_request(struct http_request *r, void *api)
     enum route route;
 
     arena_reset(&a->arena);
+    if (a->room)
+        gate_room_reset(a->room);
     route = route_of(r->path, &type, &key);
     if (mf_eq(r->method, MF_STR("OPTIONS")))
         on_preflight(a, r);
@@ -679,4 +731,5 @@ void api_deinit(struct api *a)
     arena_deinit(&a->arena);
     buf_deinit(&a->event);
     buf_deinit(&a->answer);
+    gate_room_free(a->room);
 }

@@ -27,8 +27,9 @@ struct api {
     struct waiter *idle;
     struct arena arena; /* of the request in hand */
     struct buf event, answer;
+    struct gate_room *room; /* NULL until a gate needs it */
     uint64_t unknown_keys, bad_requests, overloads, answered;
-    /* An event refused inside a batch. */
+    /* An event refused inside a batch, or blocked by its source's gate. */
     void (*refused)(void *arg, const struct source *s, const char *code,
                     mf_str event);
     void *arg;

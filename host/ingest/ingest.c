@@ -123,6 +123,8 @@ static void write_source(struct json_out *w, const struct source *s)
         json_int(w, (int64_t)s->rejected[i].n);
     }
     json_end_object(w);
+    if (s->gate)
+        gate_write(s->gate, w);
     json_end_object(w);
 }
 
@@ -336,6 +338,18 @@ static void configure(struct ingest *g, mf_str text)
     ipc_send(g->ipc, MSG_READY, NULL, 0, -1);
 }
 
+static void take_plan(struct ingest *g, mf_str text, int fd)
+{
+    uint64_t number;
+    struct err e;
+
+    ASSERT(text.len == sizeof number && fd >= 0);
+    memcpy(&number, text.ptr, sizeof number);
+    if (plans_add(&g->api.keys.plans, number, fd, &e) != 0)
+        log_error("%s; the events of its sources are not checked", e.text);
+    close(fd);
+}
+
 static void listen_on(struct ingest *g, mf_str address, int fd)
 {
     struct listening *l;
@@ -443,6 +457,9 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
     switch (type) {
     case MSG_INGEST_CONFIG:
         configure(g, text);
+        break;
+    case MSG_INGEST_PLAN:
+        take_plan(g, text, fd);
         break;
     case MSG_LISTEN:
         listen_on(g, text, fd);

@@ -22,6 +22,7 @@ static void free_sources(struct source *s, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         free(s[i].name);
         free(s[i].write_key);
+        gate_release(s[i].gate);
     }
     free(s);
 }
@@ -30,6 +31,7 @@ void keys_deinit(struct keys *k)
 {
     free_sources(k->sources, k->count);
     free(k->table);
+    plans_deinit(&k->plans);
     memset(k, 0, sizeof *k);
 }
 
@@ -71,6 +73,55 @@ static void keep_counters(struct source *to, const struct keys *old)
         }
 }
 
+/* ---- gates ---- */
+
+static struct gate *gate_of(const struct keys *k, uint32_t id)
+{
+    for (uint32_t i = 0; i < k->count; i++)
+        if (k->sources[i].id == id)
+            return k->sources[i].gate;
+    return NULL;
+}
+
+/* Sources are named by their id, which is not 0. */
+static uint32_t number_of_source(const struct keys *k, int64_t id)
+{
+    for (uint32_t i = 0; id && i < k->count; i++)
+        if (k->sources[i].id == id)
+            return i + 1;
+    return 0;
+}
+
+static void read_gate(struct keys *new, const struct keys *old,
+                      struct source *s, mf_val o)
+{
+    mf_val schema = json_get(o, MF_STR("schema"));
+    int64_t plan = number_of(o, "plan");
+
+    if (schema.type != MF_OBJECT)
+        return;
+    s->gate = gate_new(mf_cstr(s->name), schema,
+                       plan ? plans_take(&new->plans, (uint64_t)plan) : NULL,
+                       gate_of(old, s->id));
+    s->violations_to = number_of_source(new, number_of(o, "violations_to"));
+    s->blocked_to = number_of_source(new, number_of(o, "blocked_to"));
+}
+
+/* When all sources are known, since they name each other. */
+static void read_gates(struct keys *new, struct keys *old, mf_val list)
+{
+    mf_iter it = { { 0 } };
+    uint32_t i = 0;
+    mf_str key;
+    mf_val o;
+
+    new->plans = old->plans;
+    memset(&old->plans, 0, sizeof old->plans);
+    while (json_next(list, &it, &key, &o))
+        read_gate(new, old, &new->sources[i++], o);
+    plans_sweep(&new->plans);
+}
+
 int keys_update(struct keys *k, mf_str json, struct err *e)
 {
     struct keys new = { 0 };
@@ -103,6 +154,7 @@ int keys_update(struct keys *k, mf_str json, struct err *e)
         keep_counters(s, k);
     }
     arena_deinit(&a);
+    read_gates(&new, k, list);
     make_table(&new);
     keys_deinit(k);
     *k = new;
@@ -122,6 +174,11 @@ struct source *keys_find(struct keys *k, mf_str write_key)
             return s;
     }
     return NULL;
+}
+
+struct source *keys_nth(struct keys *k, uint32_t number)
+{
+    return number ? &k->sources[number - 1] : NULL;
 }
 
 void source_reject(struct source *s, const char *code)

@@ -5,6 +5,8 @@
 #define INGEST_KEYS_H
 
 #include "base/err.h"
+#include "ingest/gate.h"
+#include "ingest/plans.h"
 
 #include <manifold/types.h>
 #include <stdbool.h>
@@ -23,6 +25,9 @@ struct source {
     uint64_t hash;
     uint64_t received, bytes, duplicates;
     struct reject_count rejected[REJECT_CODES_MAX];
+    struct gate *gate; /* held; NULL: every event passes */
+    /* Where the gate forwards to, as number + 1 of a source; 0: nowhere. */
+    uint32_t violations_to, blocked_to;
 };
 
 struct keys {
@@ -32,12 +37,15 @@ struct keys {
     uint64_t max_event_bytes, max_batch_bytes;
     int64_t dedupe_window_ms, retention_ms;
     uint64_t dedupe_memory, max_bytes;
+    struct plans plans;
 };
 
 /* Replaces what is there; counters of sources that stay are kept. */
 int keys_update(struct keys *k, mf_str json, struct err *e);
 void keys_deinit(struct keys *k);
 struct source *keys_find(struct keys *k, mf_str write_key);
+/* By violations_to or blocked_to; NULL for 0. */
+struct source *keys_nth(struct keys *k, uint32_t number);
 void source_reject(struct source *s, const char *code);
 
 #endif

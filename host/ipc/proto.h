@@ -39,6 +39,8 @@ enum message {
     MSG_WAKER,          /* u32 slot; descriptor: eventfd of a worker */
     MSG_WAKER_SLOT,     /* u32 slot; descriptor: its struct slot */
     MSG_WAKER_GONE,     /* u32 slot */
+    MSG_INGEST_PLAN,    /* u64 number; descriptor: its text. Before the
+                           configuration that names it */
     /* from ingest */
     MSG_INGEST_STATS,   /* JSON: counters per source since its start */
     MSG_INGEST_DEAD,    /* struct msg_ingest_dead + texts */

@@ -176,6 +176,11 @@ static const struct regex *read_regex(struct compiler *c, mf_str text,
     held = arena_alloc(c->a, sizeof *held);
     *held = (struct regex_held){ r, c->s->regexes };
     c->s->regexes = held;
+    c->s->regex_bytes += regex_bytes(r);
+    if (c->s->regex_bytes > DRAFT7_REGEX_BYTES_MAX && c->faults == 0)
+        compile_fault(c, at, "the patterns up to this one take more than %u "
+                             "MiB of memory; make them simpler",
+                      DRAFT7_REGEX_BYTES_MAX >> 20);
     return r;
 }
 
@@ -318,7 +323,8 @@ static void read_list(struct compiler *c, const struct words *k, enum word w,
     if (list.type == MF_ABSENT)
         return;
     if (list.type != MF_ARRAY || json_count(list) == 0) {
-        compile_fault(c, list.raw, "\"%s\" must be an array of schemas", word_names[w].ptr);
+        compile_fault(c, list.raw, "\"%s\" must be an array of schemas",
+                      word_names[w].ptr);
         return;
     }
     to->list = arena_alloc(c->a, json_count(list) * sizeof *to->list);
@@ -416,8 +422,8 @@ static void read_required(struct compiler *c, mf_val list,
     }
 }
 
-static void read_properties(struct compiler *c, const struct words *k, mf_str base,
-                            struct object_rules *o)
+static void read_properties(struct compiler *c, const struct words *k,
+                            mf_str base, struct object_rules *o)
 {
     mf_val list = object_of(c, k, K_PROPERTIES), v;
     mf_val required = keyword(k, K_REQUIRED);
@@ -440,8 +446,8 @@ static void read_properties(struct compiler *c, const struct words *k, mf_str ba
     read_required(c, required, o);
 }
 
-static void read_patterns(struct compiler *c, const struct words *k, mf_str base,
-                          struct object_rules *o)
+static void read_patterns(struct compiler *c, const struct words *k,
+                          mf_str base, struct object_rules *o)
 {
     mf_val list = object_of(c, k, K_PATTERN_PROPERTIES), v;
     mf_iter it = { { 0 } };
@@ -476,8 +482,8 @@ static void read_keys(struct compiler *c, mf_val list, struct dependency *d)
     }
 }
 
-static void read_dependencies(struct compiler *c, const struct words *k, mf_str base,
-                              struct object_rules *o)
+static void read_dependencies(struct compiler *c, const struct words *k,
+                              mf_str base, struct object_rules *o)
 {
     mf_val list = object_of(c, k, K_DEPENDENCIES), v;
     mf_iter it = { { 0 } };
@@ -517,8 +523,8 @@ static void read_objects(struct compiler *c, const struct words *k, mf_str base,
     }
 }
 
-static void read_combined(struct compiler *c, const struct words *k, mf_str base,
-                          struct draft7_node *n)
+static void read_combined(struct compiler *c, const struct words *k,
+                          mf_str base, struct draft7_node *n)
 {
     struct combined r = { 0 };
 
@@ -536,7 +542,8 @@ static void read_combined(struct compiler *c, const struct words *k, mf_str base
 }
 
 /* Schemas that only references reach. */
-static void read_definitions(struct compiler *c, const struct words *k, mf_str base)
+static void read_definitions(struct compiler *c, const struct words *k,
+                             mf_str base)
 {
     mf_val list = object_of(c, k, K_DEFINITIONS), v;
     mf_iter it = { { 0 } };
@@ -613,8 +620,9 @@ struct draft7_node *compile_node(struct compiler *c, mf_val schema,
     c->end = &n->next;
     if (++c->node_count > DRAFT7_NODES_MAX) {
         if (c->node_count == DRAFT7_NODES_MAX + 1)
-            compile_fault(c, schema.raw, "there are more than %d schemas in this; "
-                                 "make it smaller", DRAFT7_NODES_MAX);
+            compile_fault(c, schema.raw,
+                          "there are more than %d schemas in this; make it "
+                          "smaller", DRAFT7_NODES_MAX);
         return n;
     }
     if (schema.type == MF_OBJECT)
@@ -622,7 +630,8 @@ struct draft7_node *compile_node(struct compiler *c, mf_val schema,
     else if (schema.type == MF_BOOL)
         n->never = !json_is_true(schema);
     else
-        compile_fault(c, schema.raw, "a schema must be an object, true or false");
+        compile_fault(c, schema.raw,
+                      "a schema must be an object, true or false");
     return n;
 }
 
@@ -658,4 +667,9 @@ void draft7_free(struct draft7 *s)
 {
     for (struct regex_held *h = s ? s->regexes : NULL; h; h = h->next)
         regex_free(h->regex);
+}
+
+size_t draft7_regex_bytes(const struct draft7 *s)
+{
+    return s->regex_bytes;
 }

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #define DRAFT7_NODES_MAX  20000  /* schemas in one document */
+#define DRAFT7_REGEX_BYTES_MAX (16u << 20) /* of its patterns, compiled */
 #define DRAFT7_NEST_MAX   64     /* of schemas applied to the same value */
 #define DRAFT7_DEPTH_MAX  512    /* of schemas applied inside another */
 #define DRAFT7_STEPS_MAX  200000 /* of one application */
@@ -38,6 +39,7 @@ struct draft7 *draft7_compile(mf_val schema, struct arena *a,
                               draft7_tell *tell, void *arg);
 /* Frees what is not in the arena; NULL is fine. */
 void draft7_free(struct draft7 *s);
+size_t draft7_regex_bytes(const struct draft7 *s); /* beside the arena */
 
 /* One thread's room to work in. */
 struct draft7_scratch;

@@ -107,6 +107,7 @@ struct regex_held {
 struct draft7 {
     const struct draft7_node *root;
     struct regex_held *regexes;
+    size_t regex_bytes;
 };
 
 uint32_t node_hash(mf_str key);

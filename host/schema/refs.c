@@ -77,8 +77,9 @@ static void follow(struct compiler *c, const struct pending *p)
     if (at.type == MF_ABSENT && mf_eq(document, c->root_uri))
         at = c->root;
     if (at.type == MF_ABSENT) {
-        compile_fault(c, p->ref.raw, "this names another document, and nothing is "
-                             "fetched; put it under \"definitions\" here");
+        compile_fault(c, p->ref.raw,
+                      "this names another document, and nothing is fetched; "
+                      "put it under \"definitions\" here");
         return;
     }
     if (fragment.len && fragment.ptr[0] == '/')

@@ -214,6 +214,14 @@ void regex_free(struct regex *r)
     free(r);
 }
 
+size_t regex_bytes(const struct regex *r)
+{
+    size_t n = 0;
+
+    pcre2_pattern_info(r->code, PCRE2_INFO_SIZE, &n);
+    return n;
+}
+
 struct regex_room *regex_room_new(void)
 {
     struct regex_room *m = xmalloc(sizeof *m);

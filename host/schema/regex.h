@@ -26,6 +26,7 @@ struct regex_room; /* of one thread */
 /* NULL with the reason in why. */
 struct regex *regex_compile(mf_str pattern, char why[REGEX_WHY]);
 void regex_free(struct regex *r); /* NULL is fine */
+size_t regex_bytes(const struct regex *r);
 
 struct regex_room *regex_room_new(void);
 void regex_room_free(struct regex_room *m);

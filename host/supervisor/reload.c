@@ -295,10 +295,12 @@ static void tell_ingest(struct supervisor *s, const struct config *c)
         json_kint(&w, "id", state_source(s->state, src->name, &e));
         json_kstr(&w, "name", mf_cstr(src->name));
         json_kstr(&w, "write_key", mf_cstr(src->write_key));
+        tracking_write(s, &w, src);
         json_end_object(&w);
     }
     json_end_array(&w);
     json_end_object(&w);
+    tracking_tell(s);
     child_send(s->ingest, MSG_INGEST_CONFIG, b.data, b.len, -1);
     buf_deinit(&b);
 }
@@ -499,6 +501,7 @@ void reload_apply(struct supervisor *s, struct config *c, bool force,
     if (listen_update(s, c, &e) != 0)
         outcome_add(o, "section", "ingest", "refused", e.text);
     tell_sources(old, c, o);
+    tracking_update(s, c, o);
     s->config = c;
     versions_scan(s, c->plugins_dir, force, destinations_fit, o);
     for (size_t i = 0; i < c->destinations.count; i++)

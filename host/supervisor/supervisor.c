@@ -501,6 +501,7 @@ static void close_all(struct supervisor *s)
     close_state(s);
     lanes_free(s);
     tokens_free(s);
+    tracking_free(s);
     listen_close(s);
     versions_free(s);
     outcomes_free(s);

@@ -18,6 +18,7 @@
  * letters.c      dead letters that are sent again or dropped
  * replays.c      stretches of the journal that are sent again
  * tokens.c       access tokens, and who may fetch one
+ * tracking.c     the tracking plans of the sources
  * reload.c       from a configuration to the changes it means
  * explain.c      questions about one event
  * status.c       all of it as JSON
@@ -210,6 +211,8 @@ struct supervisor {
     struct sup_replay *replays; /* replays.h, oldest first */
     struct sup_token *tokens;
     uint64_t token_version; /* the last given */
+    struct sup_plan *plans;
+    uint64_t plan_number; /* the last given */
     bool wakers[WAKERS_MAX];
 
     struct event *commit;
@@ -339,6 +342,17 @@ void tokens_message(struct supervisor *s, struct generation *from,
 /* The worker has ended: what it was to fetch, another may. */
 void tokens_release(struct supervisor *s, const struct generation *n);
 void tokens_free(struct supervisor *s);
+
+/* ---- tracking.c ---- */
+/* Takes over the plans that the configuration names. */
+void tracking_update(struct supervisor *s, const struct config *c,
+                     struct outcome *o);
+/* Hands all of them to ingest, before it is configured. */
+void tracking_tell(struct supervisor *s);
+/* Members of a source in what ingest is told: its plan and controls. */
+void tracking_write(struct supervisor *s, struct json_out *w,
+                    const struct conf_source *src);
+void tracking_free(struct supervisor *s);
 
 /* ---- groups.c ---- */
 struct group *group_find(struct supervisor *s, const char *key, bool make);

@@ -359,11 +359,6 @@ void plan_release(struct plan *p)
     free(p);
 }
 
-mf_str plan_text(const struct plan *p)
-{
-    return (mf_str){ p->text, p->len };
-}
-
 mf_str plan_name(const struct plan *p)
 {
     return p->name;

@@ -54,7 +54,6 @@ void plan_check_all(const struct config *c, struct faults *f);
 struct plan *plan_hold(struct plan *p);
 void plan_release(struct plan *p); /* NULL is fine */
 
-mf_str plan_text(const struct plan *p); /* as it was read, but for comments */
 mf_str plan_name(const struct plan *p); /* "" if it has none */
 mf_str plan_id(const struct plan *p);
 size_t plan_rules(const struct plan *p);

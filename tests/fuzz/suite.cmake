@@ -3,7 +3,7 @@
 # and some mutations of them. Either way a smoke `fuzz.NAME` runs in ctest;
 # tests/fuzz/campaign is the long run.
 set(fuzz_dir ${CMAKE_SOURCE_DIR}/tests/fuzz)
-set(fuzz_layers base json mapping schema config plugin http ingest)
+set(fuzz_layers base json mapping schema config plan plugin http ingest)
 set(fuzz_engine OFF)
 if(CMAKE_C_COMPILER_ID MATCHES "Clang" AND MANIFOLD_SANITIZE MATCHES "address")
     set(fuzz_engine ON)

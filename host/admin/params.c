@@ -4,22 +4,9 @@
 #include "admin/params.h"
 
 #include "base/text.h"
-
-#include <string.h>
+#include "http/query.h"
 
 #define PARAM_BYTES_MAX 16384
-
-/* Up to the next `sep`, which is passed; all that is left where there is none.
- */
-static mf_str cut(mf_str *s, char sep)
-{
-    const char *at = s->len ? memchr(s->ptr, sep, s->len) : NULL;
-    mf_str one = { s->ptr, at ? (size_t)(at - s->ptr) : s->len };
-
-    s->ptr += one.len + (at != NULL);
-    s->len -= one.len + (at != NULL);
-    return one;
-}
 
 static bool decode(struct buf *b, mf_str s)
 {
@@ -30,17 +17,14 @@ static bool decode(struct buf *b, mf_str s)
 const char *params_write(struct json_out *w, mf_str query)
 {
     const char *fault = NULL;
+    mf_str key, value;
     unsigned n = 0;
     struct buf b;
 
     buf_init(&b, PARAM_BYTES_MAX);
     json_key(w, MF_STR("params"));
     json_begin_object(w);
-    while (query.len && !fault) {
-        mf_str value = cut(&query, '&'), key = cut(&value, '=');
-
-        if (key.len == 0)
-            continue;
+    while (!fault && http_query_next(&query, &key, &value)) {
         if (++n > PARAMS_MAX) {
             fault = "the query has too many parameters";
         } else if (!decode(&b, key)) {

@@ -57,6 +57,7 @@ struct conf_ingest {
     uint64_t max_event_bytes, max_batch_bytes;
     int64_t dedupe_window_ms;
     uint64_t dedupe_memory;
+    int64_t threads;
 };
 
 struct conf_admin {

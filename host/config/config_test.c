@@ -32,6 +32,7 @@ static void defaults(void **state)
     assert_int_equal(c->ingest.max_batch_bytes, 513000);
     assert_int_equal(c->ingest.dedupe_window_ms, 86400000);
     assert_int_equal(c->ingest.dedupe_memory, 256 << 20);
+    assert_int_equal(c->ingest.threads, 1);
     assert_string_equal(c->admin.listen.host, "127.0.0.1");
     assert_int_equal(c->admin.listen.port, 8081);
     assert_true(c->admin.listen.loopback);
@@ -75,7 +76,7 @@ static void values(void **state)
          "\"ingest\":{\"listen\":[\"*:0\",\"[::1]:80\",\":81\"],\n"
          "\"tls\":{\"certificate\":\"cert.pem\",\"key\":\"cert.pem\"},\n"
          "\"max_event_bytes\":\"64KiB\",\"dedupe_window\":\"90s\",\n"
-         "\"dedupe_memory\":\"64MiB\"},\n"
+         "\"dedupe_memory\":\"64MiB\",\"threads\":3},\n"
          "\"admin\":{\"token\":\"${TOKEN}\",\"listen\":\"0.0.0.0:0\"},\n"
          "\"journal\":{\"engine\":\"kafka\",\"kafka\":{\"brokers\":[\"a:1\","
          "\"b:2\"],\"topic\":\"t\"},\"max_bytes\":1048576},\n"
@@ -106,6 +107,7 @@ static void values(void **state)
     assert_int_equal(c->ingest.max_event_bytes, 65536);
     assert_int_equal(c->ingest.dedupe_window_ms, 90000);
     assert_int_equal(c->ingest.dedupe_memory, 64 << 20);
+    assert_int_equal(c->ingest.threads, 3);
     snprintf(path, sizeof path, "%s/cert.pem", fixture_dir);
     assert_string_equal(c->ingest.tls.key, path);
     assert_string_equal(c->sources.list[0].tracking_plan, path);

@@ -45,6 +45,9 @@ static const struct member ingest_members[] = {
     { "dedupe_memory", KIND_SIZE, AT(conf_ingest, dedupe_memory),
       "\"256MiB\"", .min = 8 * MIB, .max = 65536 * MIB,
       .help = "the most that messageIds may take; the oldest go first" },
+    { "threads", KIND_INT, AT(conf_ingest, threads), "1",
+      .min = 1, .max = 64, /* INTAKE_LOOPS_MAX */
+      .help = "how many threads take requests" },
     { NULL },
 };
 static const struct shape shape_ingest = { "\"ingest\"", ingest_members,

@@ -6,6 +6,8 @@
 
 #include "delivery/inner.h"
 
+#include <sys/mman.h>
+
 #define HOUR 3600000ll
 
 static void make(unsigned events)
@@ -78,13 +80,14 @@ static void an_outage_ends_without_a_storm(void **state)
     make(2000);
     world_run(60000);
     assert_int_equal(delivered(), 2000);
-    world->down_until_ms = clock_mono_ms() + 105 * 60000;
+    world->down_until_ms = INT64_MAX;
     for (unsigned minute = 0; minute < 105; minute++) {
         make(600);
         world_run(60000);
     }
     assert_true(world->rows_peak < 100); /* its lane lags, that is all */
     assert_int_equal(delivered(), 2000);
+    world->down_until_ms = 0;
     world_run(20 * 60000);
     all_is_settled(2000 + 105 * 600);
     assert_int_equal(delivered(), 2000 + 105 * 600);
@@ -592,6 +595,83 @@ static void draining_waits_for_what_flies_only(void **state)
     assert_int_equal(delivered(), 35);
 }
 
+/* ---- kills ---- */
+
+static void write_receipts(void)
+{
+    world->receipts_fd = memfd_create("receipts", 0);
+    assert_true(world->receipts_fd >= 0);
+    assert_int_equal(ftruncate(world->receipts_fd, (off_t)RECEIPTS_BYTES), 0);
+}
+
+/* A worker that works for a while, tells nothing of it, and is killed. */
+static void live_and_die_unheard(int64_t ms)
+{
+    int64_t end = clock_mono_ms() + ms, at;
+
+    for (;;) {
+        while (destination_pump(world->d, 256))
+            ;
+        at = next_answer_ms();
+        if (at > end)
+            break;
+        if (at > clock_mono_ms())
+            turn_clock(at - clock_mono_ms());
+        answer_due();
+    }
+    world_crash();
+}
+
+static void some_fail(struct world *w, struct exchange *x)
+{
+    (void)w;
+    x->due_ms += chance(50);
+    x->status = chance(5) ? 200 : 500;
+}
+
+/* What was answered is delivered once, though nobody but the receipts heard
+ * of it; what was in flight comes again. */
+static void what_was_delivered_is_not_sent_again(void **state)
+{
+    (void)state;
+    write_receipts();
+    world->far = some_fail;
+    world_begin((const char *const[]){ "send", "again", "bulk", NULL }, 2);
+    for (unsigned i = 0; i < 1500; i++)
+        event(1 + i % 2, i % USERS);
+    events_durable();
+    for (unsigned i = 0; i < 20; i++) {
+        live_and_die_unheard(chance(200));
+        world_run(chance(200));
+    }
+    world_run(24 * 3600000);
+    all_is_settled(1500);
+    assert_int_equal(delivered(), 1500);
+    assert_int_equal(world->answered, 3 * 1500);
+}
+
+/* Each lane, and each subscription, has receipts of its own. */
+static void a_receipt_is_of_one_part(void **state)
+{
+    struct receipts r;
+
+    (void)state;
+    write_receipts();
+    receipts_init(&r, world->receipts_fd);
+    for (uint64_t seq = 1; seq <= 100; seq++) {
+        receipts_put(&r, &(struct receipt){ 5, seq, 1 });
+        receipts_put(&r, &(struct receipt){ 1001, seq, 1 });
+    }
+    receipts_flush(&r);
+    world_begin(ONE_ACTION("send"), 1);
+    for (unsigned i = 0; i < 100; i++)
+        event(1, i % USERS);
+    events_durable();
+    world_run(60000);
+    all_is_settled(100);
+    assert_int_equal(world->answered, 100);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_free)
 
 int main(void)
@@ -617,6 +697,8 @@ int main(void)
         TEST(gone_is_an_answer_where_the_manifest_says_so),
         TEST(lives_end_with_everything_settled),
         TEST(draining_waits_for_what_flies_only),
+        TEST(what_was_delivered_is_not_sent_again),
+        TEST(a_receipt_is_of_one_part),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -132,6 +132,7 @@ static bool tell_failure(struct destination *d, const struct flight *f)
 static void land(struct flight *f)
 {
     struct destination *d = f->d;
+    struct lane *lane = f->parts[0].ev->lane;
 
     judge_health(d, tell_failure(d, f), f->probe);
     judge_load(d, f);
@@ -140,6 +141,7 @@ static void land(struct flight *f)
     for (unsigned i = 0; i < f->count; i++)
         if (!split_wanted(f, i))
             part_judge(d, f, i);
+    lane_flush_receipts(lane);
     ring_drop(&d->flying, f);
     d->replay_flying -= f->replay;
     flight_free(f);

@@ -101,11 +101,16 @@ bool part_map(struct destination *d, struct part *p, mf_str event,
     return false;
 }
 
-/* Maps one part and sends it off, if it is its turn. */
+/* Maps one part and sends it off, if it is its turn. One that was delivered
+ * by a worker that could not report it any more has ended. */
 static void start_part(struct destination *d, struct part *p, mf_str event)
 {
     mf_val root = json_root(event), payload;
 
+    if (lane_was_delivered(p->ev, p->key)) {
+        part_settle(d, p, PART_DELIVERED);
+        return;
+    }
     if (!part_map(d, p, event, &payload))
         return;
     if (!d->order || p->ticket || await_turn(d, p, root, payload))
@@ -136,7 +141,7 @@ static void start_parts(struct destination *d, struct lane_event *ev,
         struct part p = { .ev = ev, .subscription = subs[i],
                           .key = d->keys[subs[i]] };
 
-        if (expired(d, &p))
+        if (expired(d, &p) && !lane_was_delivered(ev, p.key))
             part_settle(d, &p, PART_LAPSED); /* it lags: no letters */
         else
             start_part(d, &p, event);

@@ -144,6 +144,8 @@ struct world {
     struct destination_options o;
     struct destination *d;
     struct slot slot;
+    int receipts_fd; /* -1: workers write none */
+    struct receipts receipts;
     struct world_lane lanes[LANES];
     size_t lane_count;
     struct exchange *flying[FLYING];
@@ -161,7 +163,7 @@ struct world {
     char dead_error[256], dead_response[256], paused_why[256];
     /* Of each user the events that were delivered, by their number. */
     unsigned made[USERS], done[USERS], in_flight[USERS];
-    uint64_t twice;
+    uint64_t twice, answered; /* events whose delivery was confirmed */
     bool keeps_order; /* checked at the far side */
     int64_t down_until_ms, began_ms;
 };
@@ -299,6 +301,8 @@ static inline void answer(size_t i)
         a.failure = MF_FAIL_TIMEOUT;
         why = "no complete answer within 10 ms (timeout)";
     }
+    if (x->status / 100 == 2 && !*x->answer)
+        world->answered += x->events;
     if (x->status / 100 == 2 && !*x->answer)
         each_event(x->body, event_done);
     each_event(x->body, event_leaves);
@@ -463,6 +467,20 @@ static inline bool pending_has(const struct world_lane *l, uint64_t seq)
     return false;
 }
 
+/* Of the worker before, and for the one that comes. */
+static inline void give_receipts(struct lane *lane)
+{
+    struct receipt *list;
+    size_t n;
+
+    if (world->receipts_fd < 0)
+        return;
+    list = receipts_read(world->receipts_fd, &n);
+    lane_know(lane, list, n);
+    free(list);
+    lane_set_receipts(lane, &world->receipts);
+}
+
 static inline void give_lane(struct world_lane *l, uint32_t id)
 {
     bool replay = world->replay && id == world->lane_count;
@@ -471,11 +489,13 @@ static inline void give_lane(struct world_lane *l, uint32_t id)
     struct err e;
 
     m.lane = id;
+    m.mark = 1000 + id;
     m.source = replay ? 1 : id;
     m.next = l->state.next;
     m.counters = l->state.counters;
     m.pending_count = l->state.pending_count;
     lane = lane_new(world->cache, &world->bed->head, &m, l->pending);
+    give_receipts(lane);
     if (replay)
         assert_int_equal(destination_own(world->d, lane, &m,
                                          mf_cstr(world->where), &e),
@@ -499,6 +519,7 @@ static inline void world_boot(void)
                                .dead = on_dead,
                                .paused = on_paused };
 
+    receipts_init(&world->receipts, world->receipts_fd);
     world->d = destination_new(world->instance, &world->o, NULL,
                                &world->slot, &reports);
     for (size_t i = 0; i < world->lane_count; i++)
@@ -687,6 +708,7 @@ static inline int world_new(void **state)
         fail_msg("%s", e.text);
     world->plugin.code = &world_code;
     world->seed = 5;
+    world->receipts_fd = -1;
     world->o = (struct destination_options){
         .name = "d", .concurrency = 64, .ttl_ms = 4 * 3600000,
         .timeout_ms = 10000, .batch_wait_ms = 1000,
@@ -711,6 +733,8 @@ static inline int world_free(void **state)
         free(world->lanes[i].rows);
         free(world->lanes[i].staged);
     }
+    if (world->receipts_fd >= 0)
+        close(world->receipts_fd);
     bed_free(&bed);
     free(world);
     clock_skew_ms = clock_mono_skew_ms = 0;

@@ -20,7 +20,6 @@
 
 #include <event2/event.h>
 #include <stdbool.h>
-#include <sys/socket.h>
 
 #define ANSWER_BYTES_MAX   (4u << 20)
 #define ANSWER_HEADERS_MAX 100
@@ -68,9 +67,5 @@ bool transport_room(const struct transport *t,
                     const struct transport_account *a);
 /* Requests that wait for their time go at once, and later ones do not wait. */
 void transport_hurry(struct transport *t);
-
-/* Loopback, private, link-local, unspecified, multicast and the like, in
- * either family, v4 mapped into v6 included. */
-bool address_is_private(const struct sockaddr *a);
 
 #endif

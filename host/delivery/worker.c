@@ -14,6 +14,7 @@
 #include "delivery/destination.h"
 #include "delivery/strain.h"
 #include "delivery/suspects.h"
+#include "delivery/teller.h"
 #include "delivery/token.h"
 #include "ipc/jail.h"
 #include "ipc/ipc.h"
@@ -32,7 +33,6 @@
 #define DESTINATIONS_MAX   256
 #define PUMP_BUDGET        256          /* events of one destination a turn */
 #define REPORTS_WAITING    (8u << 20)   /* bytes unsent, then reading stops */
-#define REPORT_MAX         (IPC_MESSAGE_MAX)
 #define STATUS_EVERY_MS    1000
 #define CACHE_BLOCKS       16 /* of the journal, 256 KiB each */
 #define CONFIG_ARENA_BYTES (256u << 20)
@@ -55,111 +55,13 @@ struct worker {
     struct redact *secrets;
     struct suspects suspects;
     struct strain strain;
-    struct buf out;
+    struct receipts receipts;
+    struct teller teller;
     bool draining, ended;
     int exit_code;
 };
 
 /* ---- reports ---- */
-
-static void add_clean(struct worker *w, mf_str text)
-{
-    size_t from = w->out.len;
-
-    buf_str(&w->out, text);
-    redact_buf(w->secrets, &w->out, from);
-}
-
-static uint32_t add_part(struct worker *w, mf_str text, bool clean)
-{
-    size_t from = w->out.len;
-
-    if (clean)
-        add_clean(w, text);
-    else
-        buf_str(&w->out, text);
-    return (uint32_t)(w->out.len - from);
-}
-
-static void report_retry(void *arg, const struct msg_retry *r, mf_str error,
-                         mf_str request, mf_str response)
-{
-    struct worker *w = arg;
-    struct msg_retry m = *r;
-
-    buf_clear(&w->out);
-    buf_add(&w->out, &m, sizeof m);
-    m.error_len = add_part(w, error, true);
-    m.request_len = add_part(w, request, true);
-    m.response_len = add_part(w, response, true);
-    memcpy(w->out.data, &m, sizeof m);
-    ipc_send(w->ipc, MSG_RETRY, w->out.data, w->out.len, -1);
-}
-
-static void report_retry_done(void *arg, const struct msg_retry_key *k)
-{
-    struct worker *w = arg;
-
-    ipc_send(w->ipc, MSG_RETRY_DONE, k, sizeof *k, -1);
-}
-
-static void report_dead(void *arg, const struct msg_dead *d, mf_str error,
-                        mf_str action, mf_str message_id, mf_str event,
-                        mf_str request, mf_str response, mf_str name)
-{
-    struct worker *w = arg;
-    struct msg_dead m = *d;
-
-    buf_clear(&w->out);
-    buf_add(&w->out, &m, sizeof m);
-    m.error_len = add_part(w, error, true);
-    m.action_len = add_part(w, action, false);
-    m.message_id_len = add_part(w, message_id, false);
-    m.event_len = add_part(w, event, false);
-    m.request_len = add_part(w, request, true);
-    m.response_len = add_part(w, response, true);
-    m.name_len = add_part(w, name, false);
-    memcpy(w->out.data, &m, sizeof m);
-    ipc_send(w->ipc, MSG_DEAD, w->out.data, w->out.len, -1);
-}
-
-static void report_token(void *arg, enum message type,
-                         const struct msg_token *token, mf_str name,
-                         mf_str origin, mf_str tokens)
-{
-    struct worker *w = arg;
-    struct msg_token m = *token;
-
-    buf_clear(&w->out);
-    buf_add(&w->out, &m, sizeof m);
-    m.name_len = add_part(w, name, false);
-    m.origin_len = add_part(w, origin, false);
-    m.tokens_len = add_part(w, tokens, false);
-    memcpy(w->out.data, &m, sizeof m);
-    ipc_send(w->ipc, type, w->out.data, w->out.len, -1);
-}
-
-static void report_paused(void *arg, const char *name, mf_str why)
-{
-    struct worker *w = arg;
-    uint32_t len = (uint32_t)strlen(name);
-
-    buf_clear(&w->out);
-    buf_add(&w->out, &len, sizeof len);
-    buf_puts(&w->out, name);
-    add_clean(w, why);
-    ipc_send(w->ipc, MSG_PAUSED, w->out.data, w->out.len, -1);
-}
-
-static void report_pace(struct worker *w, const struct destination *d)
-{
-    struct msg_pace m = { destination_pace_left(d), clock_ms() };
-
-    buf_clear(&w->out);
-    buf_add(&w->out, &m, sizeof m);
-    buf_puts(&w->out, destination_name(d));
-    ipc_send(w->ipc, MSG_PACE, w->out.data, w->out.len, -1);
-}
 
 /* What is to be kept secret, anew: tokens come and go. */
 static void on_secrets(void *arg)
@@ -172,7 +74,7 @@ static void on_secrets(void *arg)
     mf_str key;
     mf_val v;
 
-    w->secrets = redact_new();
+    w->secrets = w->teller.secrets = redact_new();
     arena_init(&a, CONFIG_ARENA_BYTES);
     while (json_next(list, &it, &key, &v))
         redact_add(w->secrets, json_text(v, &a));
@@ -194,10 +96,7 @@ static void report_lanes_of(struct worker *w, struct destination *d, bool all)
 
         if (!lane_dirty(l) || (!all && lane_report_ms(l) > now))
             continue;
-        buf_clear(&w->out);
-        lane_report(l, &w->out);
-        ASSERT(!w->out.full);
-        ipc_send(w->ipc, MSG_LANE_STATE, w->out.data, w->out.len, -1);
+        teller_lane(&w->teller, l);
     }
 }
 
@@ -230,28 +129,10 @@ static void leave(struct worker *w, size_t i)
     struct destination *d = w->destinations[i];
 
     report_lanes_of(w, d, true);
-    report_pace(w, d);
-    for (size_t k = 0; k < destination_lane_count(d); k++) {
-        uint32_t id = lane_id(destination_lane_at(d, k));
-
-        ipc_send(w->ipc, MSG_LANE_LEFT, &id, sizeof id, -1);
-    }
+    teller_pace(&w->teller, d);
+    for (size_t k = 0; k < destination_lane_count(d); k++)
+        teller_left(&w->teller, lane_id(destination_lane_at(d, k)));
     w->left[i] = true;
-}
-
-static void report_status(struct worker *w, struct destination *d)
-{
-    struct msg_destination m;
-    const char *error;
-
-    destination_status(d, &m, &error);
-    buf_clear(&w->out);
-    buf_add(&w->out, &m, sizeof m);
-    buf_puts(&w->out, destination_name(d));
-    m.name_len = (uint32_t)strlen(destination_name(d));
-    m.error_len = add_part(w, mf_cstr(error), true);
-    memcpy(w->out.data, &m, sizeof m);
-    ipc_send(w->ipc, MSG_DESTINATION, w->out.data, w->out.len, -1);
 }
 
 /* ---- the loop ---- */
@@ -265,8 +146,8 @@ static void finish(struct worker *w, int code)
     report_lanes(w, true);
     for (size_t i = 0; i < w->count; i++)
         if (!w->left[i]) {
-            report_status(w, w->destinations[i]);
-            report_pace(w, w->destinations[i]);
+            teller_status(&w->teller, w->destinations[i]);
+            teller_pace(&w->teller, w->destinations[i]);
         }
     ipc_flush(w->ipc);
     event_base_loopbreak(w->base);
@@ -333,7 +214,7 @@ static void pump(evutil_socket_t fd, short what, void *arg)
         more |= destination_pump(w->destinations[i], PUMP_BUDGET);
         in_flight += destination_in_flight(w->destinations[i]);
         if (destination_status_changed(w->destinations[i]))
-            report_status(w, w->destinations[i]);
+            teller_status(&w->teller, w->destinations[i]);
         if (w->draining && destination_in_flight(w->destinations[i]) == 0)
             leave(w, i);
     }
@@ -376,7 +257,7 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     atomic_fetch_add_explicit(&w->slot->beat, 1, memory_order_relaxed);
     for (size_t i = 0; i < w->count; i++) {
         if (!w->left[i])
-            report_status(w, w->destinations[i]);
+            teller_status(&w->teller, w->destinations[i]);
         if (w->plugin->manifest->kind == PLUGIN_NATIVE)
             instance_idle(w->instances[i], deadline);
     }
@@ -401,8 +282,7 @@ static int64_t number_of(mf_val o, const char *key, int64_t otherwise)
 static int add_destination(struct worker *w, mf_val o, struct arena *a,
                            struct err *e)
 {
-    struct reports reports = { report_retry, report_retry_done, report_dead,
-                               report_token, on_secrets, report_paused, w };
+    struct reports reports = teller_reports(&w->teller);
     mf_str name = json_text(json_get(o, MF_STR("name")), a);
     mf_str copy = arena_copy(a, name);
     struct instance_config c = {
@@ -516,6 +396,15 @@ static mf_str next_text(const char **p, uint32_t len)
     return t;
 }
 
+static void know_receipts(struct lane *l, const char *p, uint32_t n)
+{
+    struct receipt *list = xcalloc(n + 1, sizeof *list);
+
+    memcpy(list, p, n * sizeof *list);
+    lane_know(l, list, n);
+    free(list);
+}
+
 static struct lane *make_lane(struct worker *w, struct destination *d,
                               const struct msg_lane *m, const char *pending,
                               mf_str where)
@@ -526,6 +415,7 @@ static struct lane *make_lane(struct worker *w, struct destination *d,
 
     memcpy(list, pending, m->pending_count * sizeof *list);
     l = lane_new(w->cache, w->head, m, list);
+    lane_set_receipts(l, &w->receipts);
     free(list);
     /* It was compiled when the replay was asked for. */
     ASSERT(!m->replay || destination_own(d, l, m, where, &e) == 0);
@@ -557,6 +447,7 @@ static void on_lane(struct worker *w, mf_str text)
         p += sizeof r + r.error_len;
         destination_restore(d, l, &r, next_text(&p, r.event_len));
     }
+    know_receipts(l, p, m.receipt_count);
     if (m.replay)
         destination_replay(d, l, (enum replay_stop)m.stopped);
     pump_soon(w);
@@ -594,7 +485,7 @@ static void give_back(struct worker *w, struct destination *d, uint32_t id)
 {
     report_lanes_of(w, d, true);
     if (destination_drop_lane(d, destination_lane(d, id)))
-        ipc_send(w->ipc, MSG_LANE_LEFT, &id, sizeof id, -1);
+        teller_left(&w->teller, id);
 }
 
 static void on_replay(struct worker *w, mf_str text)
@@ -757,7 +648,7 @@ static void tear_down(struct worker *w)
     event_free(w->status);
     ipc_free(w->ipc);
     event_base_free(w->base);
-    buf_deinit(&w->out);
+    teller_deinit(&w->teller);
     log_redact(NULL);
     redact_free(w->secrets);
     strain_deinit(&w->strain);
@@ -790,6 +681,8 @@ int worker_main(const char *name, uid_t uid, gid_t gid, pid_t parent)
 
     snprintf(role, sizeof role, "worker %s", name);
     log_role(role);
+    /* First of all: if there is none, the number will be somebody else's. */
+    receipts_init(&w.receipts, CHILD_RECEIPTS_FD);
     curl_global_init(CURL_GLOBAL_ALL);
     if (map_pages(&w, &e) != 0 || jail_child(uid, gid, parent, &e) != 0 ||
         jail_worker(&e) != 0) {
@@ -798,12 +691,13 @@ int worker_main(const char *name, uid_t uid, gid_t gid, pid_t parent)
     }
     strain_init(&w.strain);
     w.base = make_base();
-    buf_init(&w.out, REPORT_MAX);
-    w.secrets = redact_new();
+    teller_init(&w.teller, on_secrets, &w);
+    w.secrets = w.teller.secrets = redact_new();
     arena_init(&w.config_arena, CONFIG_ARENA_BYTES);
     w.transport = transport_new(w.base);
     w.cache = journal_cache_new(CHILD_JOURNAL_FD, w.head, CACHE_BLOCKS);
-    w.ipc = ipc_new(w.base, CHILD_CONTROL_FD, on_message, on_close, &w);
+    w.ipc = w.teller.ipc = ipc_new(w.base, CHILD_CONTROL_FD, on_message,
+                                   on_close, &w);
     make_events(&w);
     event_base_dispatch(w.base);
     tear_down(&w);

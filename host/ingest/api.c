@@ -10,7 +10,13 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "http/query.h"
+#include "ingest/client.h"
+#include "ingest/cors.h"
 #include "ingest/event.h"
+#include "ingest/pixel.h"
+#include "ingest/routes.h"
+#include "ingest/sdk_settings.h"
 #include "journal/ids.h"
 #include "json/json.h"
 
@@ -31,6 +37,7 @@ struct waiter {
     struct http_request *r;
     uint64_t seq;  /* its last event */
     mf_str answer; /* owned when it has rejections, else empty */
+    bool pixel;    /* is answered with an image, whatever comes */
 };
 
 /* What the body of a request says of all of it, found in one walk: a batch
@@ -43,37 +50,22 @@ struct refusal {
     int status;
     const char *code, *message;
     int retry_after; /* seconds, 0: none */
+    const char *allow; /* methods, of a 405 */
 };
 
 /* ---- answers ---- */
 
-/* ACAO on every answer: without it a browser sees a network error and sends
- * the event again. */
-static mf_str cors(struct api *a, struct http_request *r, int retry_after)
-{
-    mf_str origin = http_header(r, HTTP_ORIGIN);
-    mf_str base = { "", 0 };
-
-    if (origin.ptr)
-        base = arena_printf(&a->arena,
-                            "Access-Control-Allow-Origin: %.*s\r\n"
-                            "Access-Control-Allow-Credentials: true\r\n"
-                            "Access-Control-Expose-Headers: Retry-After, "
-                            "X-RateLimit-Reset\r\n"
-                            "Vary: Origin\r\n",
-                            (int)origin.len, origin.ptr);
-    if (retry_after)
-        base = arena_printf(&a->arena,
-                            "%.*sRetry-After: %d\r\n"
-                            "X-RateLimit-Reset: %d\r\n",
-                            (int)base.len, base.ptr, retry_after, retry_after);
-    return base;
-}
-
+/* Every answer has the headers of cors.h: without them a browser sees a
+ * network error and sends the event again. */
 static void refuse(struct api *a, struct http_request *r,
                    const struct refusal *f)
 {
+    mf_str headers = cors_headers(&a->arena, r, f->retry_after);
     struct json_out w;
+
+    if (f->allow)
+        headers = arena_printf(&a->arena, "%.*sAllow: %s\r\n",
+                               (int)headers.len, headers.ptr, f->allow);
 
     buf_clear(&a->answer);
     json_out_init(&w, &a->answer);
@@ -87,14 +79,14 @@ static void refuse(struct api *a, struct http_request *r,
         a->overloads++;
     else
         a->bad_requests++;
-    http_reply(r, f->status, "application/json", cors(a, r, f->retry_after),
+    http_reply(r, f->status, "application/json", headers,
                buf_view(&a->answer));
 }
 
 static void accept_now(struct api *a, struct http_request *r, mf_str body)
 {
     a->answered++;
-    http_reply(r, 200, "application/json", cors(a, r, 0),
+    http_reply(r, 200, "application/json", cors_headers(&a->arena, r, 0),
                body.len ? body : MF_STR("{\"success\":true}"));
 }
 
@@ -117,6 +109,19 @@ static const struct refusal failed = {
     RETRY_AFTER_BUSY
 };
 
+/* NULL: its event is durable. */
+static void show_pixel(struct api *a, struct http_request *r,
+                       const struct refusal *f)
+{
+    if (!f)
+        a->answered++;
+    else if (f->retry_after)
+        a->overloads++;
+    else
+        a->bad_requests++;
+    pixel_reply(r, &a->arena, cors_headers(&a->arena, r, 0));
+}
+
 static const struct refusal *refusal_of(enum journal_state s)
 {
     return s == JOURNAL_BUSY ? &busy : s == JOURNAL_FULL ? &full : &failed;
@@ -127,7 +132,7 @@ static const struct refusal *refusal_of(enum journal_state s)
 /* Who waits for less than the one before, having only duplicates of what is
  * in flight, is answered after him: at the next commit at the latest. */
 static void wait_for(struct api *a, struct http_request *r, uint64_t seq,
-                     mf_str answer)
+                     mf_str answer, bool pixel)
 {
     struct waiter *w = a->idle;
 
@@ -138,6 +143,7 @@ static void wait_for(struct api *a, struct http_request *r, uint64_t seq,
     w->next = NULL;
     w->r = r;
     w->seq = seq;
+    w->pixel = pixel;
     w->answer = (mf_str){ "", 0 };
     if (answer.len)
         w->answer = (mf_str){ xstrndup(answer.ptr, answer.len), answer.len };
@@ -158,27 +164,25 @@ static void release(struct api *a, struct waiter *w)
 
 void api_on_durable(struct api *a)
 {
-    uint64_t lost = journal_failed_from(a->journal);
-    uint64_t durable = atomic_load_explicit(&a->head->durable,
-                                            memory_order_acquire);
+    struct intake_news n = intake_news(&a->intake);
 
-    dedupe_durable(a->dedupe, durable);
-    if (lost)
-        dedupe_forget(a->dedupe);
-    while (a->first && (a->first->seq <= durable ||
-                        (lost && a->first->seq >= lost))) {
+    while (a->first && (a->first->seq <= n.durable ||
+                        (n.lost && a->first->seq >= n.lost))) {
         struct waiter *w = a->first;
 
         a->first = w->next;
         if (!a->first)
             a->last = NULL;
         arena_reset(&a->arena);
-        if (w->seq <= durable)
+        if (w->pixel)
+            show_pixel(a, w->r, w->seq <= n.durable ? NULL : &failed);
+        else if (w->seq <= n.durable)
             accept_now(a, w->r, w->answer);
         else
             refuse(a, w->r, &failed);
         release(a, w);
     }
+    intake_told(&a->intake, &n, a->first != NULL);
 }
 
 /* ---- write keys ---- */
@@ -228,8 +232,9 @@ static void read_body(mf_str text, struct body *b)
     }
 }
 
+/* of_query: the parameter writeKey, where it may stand. */
 static struct source *source_of(struct api *a, struct http_request *r,
-                                mf_val key)
+                                mf_val key, bool of_query)
 {
     mf_str header = basic_key(a, http_header(r, HTTP_AUTHORIZATION));
     struct source *s = NULL;
@@ -238,6 +243,9 @@ static struct source *source_of(struct api *a, struct http_request *r,
         s = keys_find(&a->keys, header);
     if (!s && key.type == MF_STRING)
         s = keys_find(&a->keys, json_text(key, &a->arena));
+    if (!s && of_query && r->query.ptr)
+        s = keys_find(&a->keys,
+                      http_query_value(r->query, MF_STR("writeKey"), &a->arena));
     return s;
 }
 
@@ -253,20 +261,15 @@ static enum journal_state keep(struct api *a, struct source *s,
                                   .received_ms = received_ms,
                                   .payload = event };
     enum journal_state state;
-    uint64_t first = 0;
+    bool duplicate;
 
-    ids_hash(journal_uuid(a->journal), s->id, id, rec.id_hash);
-    if (dedupe_find(a->dedupe, rec.id_hash, received_ms, &first) !=
-        DEDUPE_NEW) {
+    ids_hash(journal_uuid(a->intake.intake->journal), s->id, id, rec.id_hash);
+    state = intake_keep(&a->intake, &rec, seq, &duplicate);
+    if (state != JOURNAL_OK)
+        return state;
+    if (duplicate) {
         s->duplicates++;
-        if (first > *seq)
-            *seq = first;
-        return JOURNAL_OK;
-    }
-    state = journal_append(a->journal, &rec);
-    if (state == JOURNAL_OK) {
-        *seq = rec.seq;
-        dedupe_note(a->dedupe, rec.id_hash, rec.seq, received_ms);
+    } else {
         s->received++;
         s->bytes += rec.payload.len;
     }
@@ -295,7 +298,7 @@ static enum journal_state forward(struct api *a, struct source *s,
 /* By way of the source's gate, if it has one. Who is blocked is kept all the
  * same: by the source that blocked events are forwarded to, else as a dead
  * letter. */
-static enum journal_state take(struct api *a, struct source *s,
+static enum journal_state pass(struct api *a, struct source *s,
                                const struct event_envelope *env, mf_str id,
                                uint64_t *seq)
 {
@@ -322,40 +325,52 @@ static enum journal_state take(struct api *a, struct source *s,
     return state;
 }
 
+static const struct refusal *refusal_for(struct api *a,
+                                         struct event_fault fault)
+{
+    struct refusal *f = arena_zalloc(&a->arena, sizeof *f);
+
+    f->status = 400;
+    f->code = fault.code;
+    f->message = fault.message;
+    return f;
+}
+
+/* Takes one event of so many bytes. NULL, and *seq is what its answer waits
+ * for (0: nothing); or why it is not taken. */
+static const struct refusal *take(struct api *a, struct source *s, size_t size,
+                                  mf_val body, struct event_envelope *env,
+                                  uint64_t *seq)
+{
+    struct event_fault fault = { "payload_too_large", "Exceed payload limit" };
+    enum journal_state state;
+    mf_str id;
+
+    buf_clear(&a->event);
+    if (size > a->keys.max_event_bytes ||
+        event_normalise(body, env, &a->event, &id, &a->arena, &fault) != 0) {
+        source_reject(s, fault.code);
+        return refusal_for(a, fault);
+    }
+    state = pass(a, s, env, id, seq);
+    if (state != JOURNAL_OK)
+        return refusal_of(state);
+    journal_flush(a->intake.intake->journal);
+    return NULL;
+}
+
 static void on_single(struct api *a, struct http_request *r, struct source *s,
                       mf_val body, struct event_envelope *env)
 {
-    struct event_fault fault;
-    struct refusal refusal = { 400, NULL, NULL, 0 };
-    enum journal_state state;
     uint64_t seq = 0;
-    mf_str id;
+    const struct refusal *f = take(a, s, r->body.len, body, env, &seq);
 
-    if (r->body.len > a->keys.max_event_bytes) {
-        source_reject(s, "payload_too_large");
-        refusal.code = "payload_too_large";
-        refusal.message = "Exceed payload limit";
-        refuse(a, r, &refusal);
-        return;
-    }
-    buf_clear(&a->event);
-    if (event_normalise(body, env, &a->event, &id, &a->arena, &fault) != 0) {
-        source_reject(s, fault.code);
-        refusal.code = fault.code;
-        refusal.message = fault.message;
-        refuse(a, r, &refusal);
-        return;
-    }
-    state = take(a, s, env, id, &seq);
-    if (state != JOURNAL_OK) {
-        refuse(a, r, refusal_of(state));
-        return;
-    }
-    journal_flush(a->journal);
-    if (seq == 0)
+    if (f)
+        refuse(a, r, f);
+    else if (seq == 0)
         accept_now(a, r, (mf_str){ "", 0 });
     else
-        wait_for(a, r, seq, (mf_str){ "", 0 });
+        wait_for(a, r, seq, (mf_str){ "", 0 }, false);
 }
 
 static void add_rejection(struct json_out *w, bool *any, size_t index,
@@ -425,7 +440,7 @@ static enum journal_state keep_batch(struct api *a, struct source *s,
             add_rejection(&w, any, i, fault.code);
             continue;
         }
-        state = take(a, own, env, id, seq);
+        state = pass(a, own, env, id, seq);
         if (state != JOURNAL_OK)
             return state;
     }
@@ -512,121 +527,115 @@ static void on_batch(struct api *a, struct http_request *r, struct source *s,
     env->integrations = body->integrations;
     env->sent_at = body->sent_at;
     state = keep_batch(a, s, events, n, env, &seq, &any);
-    journal_flush(a->journal);
+    journal_flush(a->intake.intake->journal);
     if (state != JOURNAL_OK)
         refuse(a, r, refusal_of(state)); /* all of it comes again */
     else if (seq == 0)
         accept_now(a, r, any ? buf_view(&a->answer) : (mf_str){ "", 0 });
     else
-        wait_for(a, r, seq, any ? buf_view(&a->answer) : (mf_str){ "", 0 });
+        wait_for(a, r, seq, any ? buf_view(&a->answer) : (mf_str){ "", 0 },
+                 false);
 }
 
-/* ---- routes ---- */
+/* ---- pixels ---- */
 
-enum route { ROUTE_NONE, ROUTE_EVENT, ROUTE_BATCH, ROUTE_METRICS,
-             ROUTE_SETTINGS, ROUTE_HEALTH };
-
-static enum route route_of(mf_str path, int *type, mf_str *key)
+/* The event with the type that its path says, as one of a batch has it. */
+static mf_str with_type(struct api *a, mf_val event, int type)
 {
-    static const char letters[EVENT_TYPES] = { 't', 'i', 'p', 's', 'g', 'a' };
-    mf_str projects = MF_STR("/projects/"), settings = MF_STR("/settings");
+    mf_str text = { event.raw, event.len };
 
-    if (mf_eq(path, MF_STR("/health")) || mf_eq(path, MF_STR("/healthz")))
-        return ROUTE_HEALTH;
-    if (str_starts(path, MF_STR("/v1/"))) {
-        path.ptr += 3;
-        path.len -= 3;
-    }
-    if (path.len > 1 && path.ptr[path.len - 1] == '/')
-        path.len--;
-    if (str_starts(path, projects) && str_ends(path, settings) &&
-        path.len > projects.len + settings.len) {
-        *key = (mf_str){ path.ptr + projects.len,
-                         path.len - projects.len - settings.len };
-        return ROUTE_SETTINGS;
-    }
-    path.ptr++;
-    path.len--;
-    *type = path.len == 1 ? -1 : event_type_named(path);
-    for (int i = 0; path.len == 1 && i < EVENT_TYPES; i++)
-        if (*path.ptr == letters[i])
-            *type = i;
-    if (*type >= 0)
-        return ROUTE_EVENT;
-    if (mf_eq(path, MF_STR("batch")) || mf_eq(path, MF_STR("b")) ||
-        mf_eq(path, MF_STR("import")))
-        return ROUTE_BATCH;
-    if (mf_eq(path, MF_STR("m")))
-        return ROUTE_METRICS;
-    return ROUTE_NONE;
+    if (type < 0 || event.type != MF_OBJECT)
+        return text;
+    return arena_printf(&a->arena, "%.*s%s\"type\":\"%s\"}",
+                        (int)text.len - 1, text.ptr,
+                        json_count(event) ? "," : "", event_type_names[type]);
 }
 
-static void on_preflight(struct api *a, struct http_request *r)
+/* Keeps what a pixel carries, or says why not. Nobody would send it again, so
+ * what is wrong with it is kept too. */
+static const struct refusal *take_pixel(struct api *a, struct http_request *r,
+                                        struct event_envelope *env,
+                                        uint64_t *seq)
 {
-    mf_str asked = http_header(r, HTTP_ACCESS_CONTROL_REQUEST_HEADERS);
-    mf_str origin = http_header(r, HTTP_ORIGIN), headers;
+    mf_str query = r->query.ptr ? r->query : MF_STR(""), text = { "", 0 };
+    struct event_fault fault = { "invalid_json", "data is not JSON" };
+    const struct refusal *f;
+    struct body body = { 0 };
+    struct source *s;
 
-    if (!asked.ptr)
-        asked = MF_STR("authorization, content-type, x-retry-count");
-    if (!origin.ptr)
-        origin = MF_STR("*");
-    headers = arena_printf(&a->arena,
-                           "Access-Control-Allow-Origin: %.*s\r\n"
-                           "Access-Control-Allow-Credentials: true\r\n"
-                           "Access-Control-Allow-Methods: POST, GET, "
-                           "OPTIONS\r\n"
-                           "Access-Control-Allow-Headers: %.*s\r\n"
-                           "Access-Control-Max-Age: 86400\r\n"
-                           "Vary: Origin\r\n",
-                           (int)origin.len, origin.ptr, (int)asked.len,
-                           asked.ptr);
-    http_reply(r, 200, "application/json", headers, MF_STR("{}"));
+    if (pixel_event(query, &a->arena, &text, &fault) != 0 ||
+        json_check(text, EVENT_DEPTH_MAX, NULL) != 0) {
+        f = refusal_for(a, fault);
+    } else {
+        f = NULL;
+        read_body(text, &body);
+    }
+    s = source_of(a, r, body.write_key, true);
+    if (!s) {
+        a->unknown_keys++;
+        return f ? f : &unknown_key;
+    }
+    if (f) {
+        source_reject(s, f->code);
+        return f;
+    }
+    f = take(a, s, text.len, body.root, env, seq);
+    if (f && !f->retry_after && a->refused)
+        a->refused(a->arg, s, f->code, with_type(a, body.root, env->type));
+    return f;
 }
 
-/* What an unmodified browser SDK reads before it sends anything. */
-static void on_settings(struct api *a, struct http_request *r, mf_str key)
+static void on_pixel(struct api *a, struct http_request *r, int type)
+{
+    struct event_envelope env = { .type = type, .received_ms = clock_ms() };
+    const struct refusal *f;
+    uint64_t seq = 0;
+
+    time_iso(env.received_ms, env.received_text);
+    client_of_request(&env, r);
+    env.from_page = true;
+    f = take_pixel(a, r, &env, &seq);
+    if (!f && seq)
+        wait_for(a, r, seq, (mf_str){ "", 0 }, true);
+    else
+        show_pixel(a, r, f);
+}
+
+/* ---- settings ---- */
+
+/* key: of the path, or empty. */
+static void on_settings(struct api *a, struct http_request *r,
+                        enum route route, mf_str key)
 {
     static const struct refusal unknown = {
-        404, "invalid_write_key", "there is no source of that write key", 0
+        404, "invalid_write_key", "there is no source of that write key", 0,
+        NULL
     };
-    mf_str host = http_header(r, HTTP_HOST);
-    struct json_out w;
+    mf_val none = { NULL, 0, MF_ABSENT };
+    const struct source *s = key.len ? keys_find(&a->keys, key)
+                                     : source_of(a, r, none, true);
 
-    if (!keys_find(&a->keys, key)) {
+    if (!s) {
         refuse(a, r, &unknown);
         return;
     }
     buf_clear(&a->answer);
-    json_out_init(&w, &a->answer);
-    json_begin_object(&w);
-    json_key(&w, MF_STR("integrations"));
-    json_begin_object(&w);
-    json_key(&w, MF_STR("Segment.io"));
-    json_begin_object(&w);
-    json_kstr(&w, "apiKey", key);
-    json_kstr(&w, "apiHost",
-              arena_printf(&a->arena, "%.*s/v1", (int)host.len,
-                           host.ptr ? host.ptr : ""));
-    json_kstr(&w, "protocol", MF_STR("http"));
-    json_end_object(&w);
-    json_end_object(&w);
-    json_key(&w, MF_STR("plan"));
-    buf_puts(&a->answer,
-             "{\"track\":{\"__default\":{\"enabled\":true,\"integrations\":"
-             "{}}},\"identify\":{\"__default\":{\"enabled\":true}},\"group\":"
-             "{\"__default\":{\"enabled\":true}}}");
-    buf_puts(&a->answer, ",\"metrics\":{\"sampleRate\":0},"
-                         "\"analyticsNextEnabled\":true}");
-    http_reply(r, 200, "application/json", cors(a, r, 0),
+    if (route == ROUTE_SETTINGS)
+        settings_of_segment(&a->answer, r, mf_cstr(s->write_key));
+    else
+        settings_of_rudder(&a->answer, mf_cstr(s->write_key));
+    http_reply(r, 200, "application/json", cors_headers(&a->arena, r, 0),
                buf_view(&a->answer));
 }
 
-static void on_post(struct api *a, struct http_request *r, enum route route,
-                    int type)
+/* ---- routes ---- */
+
+static void on_post(struct api *a, struct http_request *r,
+                    const struct route_found *to)
 {
-    struct event_envelope env = { .type = route == ROUTE_EVENT ? type : -1,
+    struct event_envelope env = { .type = to->type,
                                   .received_ms = clock_ms() };
-    struct refusal f = { 400, NULL, NULL, 0 };
+    struct refusal f = { 400, NULL, NULL, 0, NULL };
     struct json_fault fault;
     struct source *s;
     struct body body;
@@ -656,57 +665,75 @@ static void on_post(struct api *a, struct http_request *r, enum route route,
         return;
     }
     read_body(r->body, &body);
-    s = source_of(a, r, body.write_key);
-    if (!s && route != ROUTE_BATCH) {
+    s = source_of(a, r, body.write_key, to->key_in_query);
+    if (!s && to->route != ROUTE_BATCH) {
         a->unknown_keys++;
         refuse(a, r, &unknown_key);
         return;
     }
     time_iso(env.received_ms, env.received_text);
-    if (route == ROUTE_EVENT)
+    client_of_request(&env, r);
+    if (to->route == ROUTE_EVENT)
         on_single(a, r, s, body.root, &env);
     else
         on_batch(a, r, s, &body, &env);
 }
 
+static void on_read(struct api *a, struct http_request *r,
+                    const struct route_found *to)
+{
+    bool has_body = !mf_eq(r->method, MF_STR("HEAD"));
+
+    if (to->route == ROUTE_HEALTH)
+        http_reply(r, 200, "application/json", cors_headers(&a->arena, r, 0),
+                   MF_STR("{\"success\":true}"));
+    else if (to->route != ROUTE_PIXEL)
+        on_settings(a, r, to->route, to->key);
+    else if (has_body)
+        on_pixel(a, r, to->type);
+    else
+        show_pixel(a, r, NULL); /* who only looks shows nobody the image */
+}
+
 void api_request(struct http_request *r, void *api)
 {
     static const struct refusal unknown = {
-        404, "not_found", "there is nothing at this path", 0
+        404, "not_found", "there is nothing at this path", 0, NULL
     };
-    static const struct refusal method = {
-        405, "method_not_allowed", "events are sent with POST", 0
+    static const struct refusal no_read = {
+        405, "method_not_allowed", "events are sent with POST", 0,
+        "POST, OPTIONS"
+    };
+    static const struct refusal no_post = {
+        405, "method_not_allowed", "this is read with GET", 0,
+        "GET, HEAD, OPTIONS"
     };
     struct api *a = api;
-    mf_str key = { "", 0 };
-    int type = -1;
-    enum route route;
+    struct route_found to = route_of(r->path);
+    bool sends = to.route == ROUTE_EVENT || to.route == ROUTE_BATCH ||
+                 to.route == ROUTE_METRICS;
 
     arena_reset(&a->arena);
     if (a->room)
         gate_room_reset(a->room);
-    route = route_of(r->path, &type, &key);
     if (mf_eq(r->method, MF_STR("OPTIONS")))
-        on_preflight(a, r);
-    else if (route == ROUTE_NONE)
+        cors_preflight(&a->arena, r);
+    else if (to.route == ROUTE_NONE)
         refuse(a, r, &unknown);
-    else if (route == ROUTE_HEALTH)
-        http_reply(r, 200, "application/json", cors(a, r, 0),
-                   MF_STR("{\"success\":true}"));
-    else if (route == ROUTE_SETTINGS)
-        on_settings(a, r, key);
-    else if (!mf_eq(r->method, MF_STR("POST")))
-        refuse(a, r, &method);
-    else if (route == ROUTE_METRICS)
+    else if (!sends && (mf_eq(r->method, MF_STR("GET")) ||
+                        mf_eq(r->method, MF_STR("HEAD"))))
+        on_read(a, r, &to);
+    else if (!sends || !mf_eq(r->method, MF_STR("POST")))
+        refuse(a, r, sends ? &no_read : &no_post);
+    else if (to.route == ROUTE_METRICS)
         accept_now(a, r, (mf_str){ "", 0 });
     else
-        on_post(a, r, route, type);
+        on_post(a, r, &to);
 }
 
 void api_init(struct api *a)
 {
     memset(a, 0, sizeof *a);
-    a->dedupe = dedupe_new();
     arena_init(&a->arena, REQUEST_ARENA);
     buf_init(&a->event, EVENT_ROOM);
     buf_init(&a->answer, ANSWER_MAX);
@@ -726,7 +753,6 @@ void api_deinit(struct api *a)
         a->idle = w->next;
         free(w);
     }
-    dedupe_free(a->dedupe);
     keys_deinit(&a->keys);
     arena_deinit(&a->arena);
     buf_deinit(&a->event);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * api.h - the Tracking API: from a request to records in the journal, and
- * the answer when they are durable. */
+ * the answer when they are durable. One of each loop; all of them meet in the
+ * intake. */
 #ifndef INGEST_API_H
 #define INGEST_API_H
 
 #include "base/buf.h"
 #include "base/mem.h"
 #include "http/server.h"
-#include "ingest/dedupe.h"
+#include "ingest/intake.h"
 #include "ingest/keys.h"
-#include "journal/journal.h"
 
 #define BATCH_EVENTS_MAX 2500 /* documented */
 #define RETRY_AFTER_BUSY 1    /* seconds; also told as X-RateLimit-Reset */
@@ -20,9 +20,7 @@ struct waiter;
 
 struct api {
     struct keys keys;
-    struct journal *journal;
-    const struct journal_head *head;
-    struct dedupe *dedupe; /* owned */
+    struct intake_loop intake; /* joined by the caller */
     struct waiter *first, *last; /* as they came */
     struct waiter *idle;
     struct arena arena; /* of the request in hand */

@@ -22,6 +22,7 @@
     "\"messageId\":\"" id "\"}"
 
 static struct api api;
+static struct intake intake;
 static struct journal_head head;
 static struct event *wakeup;
 static char path[64];
@@ -78,18 +79,17 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 static void open_journal(void)
 {
     struct journal_options o = { .dir = dir, .head = &head,
-                                 .segment_bytes = 1 << 20,
-                                 .on_durable = wake };
+                                 .segment_bytes = 1 << 20 };
     struct err e = { "" };
 
-    api.journal = journal_open(&o, &e);
-    if (!api.journal)
+    intake_init(&intake, &head);
+    intake_configure(&intake, 3600000, 8u << 20);
+    if (intake_open(&intake, &o, &e) != 0)
         fail_msg("%s", e.text);
-    api.head = &head;
-    dedupe_configure(api.dedupe, 3600000, 8u << 20);
-    dedupe_warm(api.dedupe, dir, &head);
-    while (dedupe_warm_step(api.dedupe, 1000, 1000))
+    intake_warm(&intake, dir);
+    while (intake_warm_step(&intake, 1000, 1000))
         continue;
+    intake_join(&intake, &api.intake, wake, NULL);
 }
 
 static int house_new(void **state)
@@ -125,7 +125,7 @@ static int house_free(void **state)
 
     (void)state;
     http_server_free(server);
-    journal_close(api.journal);
+    intake_deinit(&intake);
     api_deinit(&api);
     io = io_real;
     close(listen_fd);
@@ -322,6 +322,109 @@ static void mixed_batch(void **state)
     client_close(&c);
 }
 
+/* ---- pixels ---- */
+
+static void get(struct client *c, const char *where)
+{
+    uint64_t before = count()->requests;
+    char text[1024];
+
+    snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", where);
+    client_say(c, text);
+    run_until(count()->requests > before);
+}
+
+static void expect_pixel(struct client *c)
+{
+    run_until(c->eof || answer_whole(c, true));
+    assert_int_equal(answer_status(c), 200);
+    assert_true(answer_has(c, "\r\nContent-Type: image/gif\r\n"));
+    assert_true(answer_has(c, "\r\nCache-Control: no-store\r\n"));
+    assert_int_equal(answer_length(c), 43);
+    assert_memory_equal(c->in.data + answer_head(c), "GIF89a\1\0\1\0", 10);
+    answer_drop(c);
+}
+
+static char letter[256];
+
+static void on_letter(void *arg, const struct source *s, const char *code,
+                      mf_str event)
+{
+    (void)arg;
+    snprintf(letter, sizeof letter, "%s %s %.*s", s->name, code,
+             (int)event.len, event.ptr);
+}
+
+#define PIXEL(id) "/v1/pixel/track?writeKey=k&userId=u&event=E&messageId=" id
+
+/* The image comes when the event is durable, and when it will not be. */
+static void a_pixel_waits(void **state)
+{
+    struct client c[2];
+
+    (void)state;
+    open_clients(c, 2);
+    pthread_mutex_lock(&gate);
+    get(&c[0], PIXEL("m"));
+    post(&c[1], "/v1/track", EVENT("m")); /* the same event */
+    assert_int_equal(c[0].in.len + c[1].in.len, 0);
+    assert_int_equal(durable(), 0);
+    pthread_mutex_unlock(&gate);
+    expect_pixel(&c[0]);
+    expect(&c[1], 200, OK);
+    assert_int_equal(durable(), 1);
+    fail_syncs = 1;
+    get(&c[0], PIXEL("n"));
+    expect_pixel(&c[0]);
+    assert_int_equal(api.overloads, 1);
+    run_until(!atomic_load(&head.poisoned));
+    get(&c[0], PIXEL("n"));
+    expect_pixel(&c[0]);
+    assert_int_equal(durable(), 2);
+    close_clients(c, 2);
+}
+
+/* What is wrong with it is not shown but kept, where it is an event at all. */
+static void a_bad_pixel_is_an_image(void **state)
+{
+    static const struct {
+        const char *where, *letter;
+    } rows[] = {
+        { "/v1/pixel/track?writeKey=k&userId=u",
+          "web event_not_defined {\"writeKey\":\"k\",\"userId\":\"u\","
+          "\"type\":\"track\"}" },
+        { "/v1/pixel/page?writeKey=k&type=track",
+          "web no_user_anon_id {\"writeKey\":\"k\",\"type\":\"track\","
+          "\"type\":\"page\"}" },
+        { "/v1/pixel/page?data=e30&writeKey=a",
+          "app no_user_anon_id {\"type\":\"page\"}" },
+        { "/v1/pixel/page?data=W10&writeKey=a", "app event_not_object []" },
+        { "/v1/pixel/nothing?writeKey=k",
+          "web invalid_type {\"writeKey\":\"k\"}" },
+        { "/v1/pixel/page?data=!&writeKey=k", "" },
+        { "/v1/pixel/page?data=e3s&writeKey=k", "" },
+        { "/v1/pixel/page?a=%&writeKey=k", "" },
+        { "/v1/pixel/page?writeKey=nobody&userId=u", "" },
+        { "/v1/pixel/page?userId=u", "" },
+        { "/v1/pixel/page", "" },
+    };
+    struct client c;
+
+    (void)state;
+    client_open(&c);
+    api.refused = on_letter;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        letter[0] = 0;
+        get(&c, rows[i].where);
+        expect_pixel(&c);
+        assert_string_equal(letter, rows[i].letter);
+        assert_int_equal(api.bad_requests, i + 1);
+    }
+    assert_int_equal(api.unknown_keys, 3);
+    assert_int_equal(durable(), 0);
+    client_close(&c);
+}
+
 /* A new journal of the same directory, as after a restart. */
 static void after_a_restart(void **state)
 {
@@ -331,9 +434,7 @@ static void after_a_restart(void **state)
     client_open(&c);
     post(&c, "/v1/track", EVENT("m"));
     expect(&c, 200, OK);
-    journal_close(api.journal);
-    dedupe_free(api.dedupe);
-    api.dedupe = dedupe_new();
+    intake_deinit(&intake);
     memset(&head, 0, sizeof head);
     open_journal();
     post(&c, "/v1/track", EVENT("m"));
@@ -350,6 +451,7 @@ int main(void)
         TEST(duplicates_wait), TEST(duplicates_refused),
         TEST(waits_for_its_own),
         TEST(known_on_a_bad_disk), TEST(mixed_batch), TEST(after_a_restart),
+        TEST(a_pixel_waits), TEST(a_bad_pixel_is_an_image),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

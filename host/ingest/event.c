@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "ingest/client.h"
 
 #include <string.h>
 
@@ -190,7 +191,58 @@ static int check_message_id(mf_val v, struct arena *a, mf_str *id,
     return 0;
 }
 
-static int check(const struct parts *p, struct event_fault *fault)
+/* What the event says, else what its batch says. */
+static mf_val member_of(mf_val outer, mf_val own, mf_str name)
+{
+    mf_val v = json_get(own, name);
+
+    return v.type == MF_ABSENT ? json_get(outer, name) : v;
+}
+
+/* Of the event that tells a consent manager's choice: without its categories
+ * it would say nothing, and be taken for "all". */
+static int check_consent(mf_val outer, mf_val own, struct event_fault *fault)
+{
+    mf_val consent = member_of(outer, own, MF_STR("consent"));
+    mf_val list = json_get(consent, MF_STR("categoryPreferences"));
+    mf_val version = json_get(consent, MF_STR("version"));
+    mf_iter it = { { 0 } };
+    mf_str key;
+    mf_val v;
+
+    if (!given(list))
+        return FAULT("consent_categorypreferences_should_exist",
+                     "context.consent.categoryPreferences is required");
+    if (bad_object(list))
+        return FAULT("consent_categorypreferences_fields_should_be_object",
+                     "context.consent.categoryPreferences must be an object");
+    while (json_next(list, &it, &key, &v))
+        if (v.type != MF_BOOL)
+            return FAULT("consent_categorypreferences_fields_should_be_bool",
+                         "context.consent.categoryPreferences may hold true "
+                         "and false alone");
+    if (given(version) && version.type != MF_NUMBER)
+        return FAULT("consent_version_should_be_number",
+                     "context.consent.version must be a number");
+    v = json_get(member_of(outer, own, MF_STR("device")),
+                 MF_STR("advertisingId"));
+    if (bad_text(v))
+        return FAULT("device_advertisingid_should_be_string",
+                     "context.device.advertisingId must be a string");
+    return 0;
+}
+
+static bool tells_consent(const struct parts *p)
+{
+    mf_val event = p->v[M_EVENT];
+
+    return p->type == EVENT_TRACK && event.type == MF_STRING &&
+           json_key_is((mf_str){ event.raw + 1, event.len - 2 },
+                       MF_STR("Segment Consent Preference Updated"));
+}
+
+static int check(const struct parts *p, const struct event_envelope *env,
+                 struct event_fault *fault)
 {
     if (check_ids(p, fault) != 0)
         return -1;
@@ -216,6 +268,8 @@ static int check(const struct parts *p, struct event_fault *fault)
         if (bad_text(p->v[M_CATEGORY]))
             return FAULT("category_not_string", "category must be a string");
     }
+    if (tells_consent(p))
+        return check_consent(env->context, p->v[M_CONTEXT], fault);
     return 0;
 }
 
@@ -294,53 +348,76 @@ static void write_id(struct json_out *w, enum member m, mf_val v)
         json_val(w, v);
 }
 
-/* The batch's members, then the event's own, which win. */
-static void write_merged(struct json_out *w, mf_val outer, mf_val own,
+/* The address that the context is to have and has not, or "". */
+static mf_str missing_ip(const struct event_envelope *env, mf_val own,
                          struct arena *a)
+{
+    mf_val outer = env->context;
+
+    if (env->client_ip.len == 0 ||
+        given(member_of(outer, own, MF_STR("ip"))))
+        return MF_STR("");
+    if (!env->from_page &&
+        !client_sends_itself(member_of(outer, own, MF_STR("direct")),
+                             member_of(outer, own, MF_STR("library")), a))
+        return MF_STR("");
+    return env->client_ip;
+}
+
+static void write_members(struct json_out *w, mf_val from, mf_val hiding,
+                          bool has_ip, struct arena *a)
 {
     mf_iter it = { { 0 } };
     mf_str key;
     mf_val v;
 
-    json_begin_object(w);
-    while (json_next(outer, &it, &key, &v)) {
-        mf_str name = json_unescape(key, a), k;
+    while (from.type == MF_OBJECT && json_next(from, &it, &key, &v)) {
         mf_iter other = { { 0 } };
+        bool hidden = has_ip && json_key_is(key, MF_STR("ip"));
         mf_val ignored;
-        bool hidden = false;
+        mf_str name = { "", 0 }, k;
 
-        if (outer.type != MF_OBJECT)
-            break;
-        while (own.type == MF_OBJECT && !hidden &&
-               json_next(own, &other, &k, &ignored))
+        if (hiding.type == MF_OBJECT)
+            name = json_unescape(key, a);
+        while (hiding.type == MF_OBJECT && !hidden &&
+               json_next(hiding, &other, &k, &ignored))
             hidden = json_key_is(k, name);
         if (hidden)
             continue;
         json_key_raw(w, key);
         json_val(w, v);
     }
-    it = (mf_iter){ { 0 } };
-    while (own.type == MF_OBJECT && json_next(own, &it, &key, &v)) {
-        json_key_raw(w, key);
-        json_val(w, v);
-    }
+}
+
+/* The batch's members, then the event's own, which win, then the client's
+ * address where it is missing (there may be a null in its place). */
+static void write_merged(struct json_out *w, mf_val outer, mf_val own,
+                         mf_str ip, struct arena *a)
+{
+    mf_val none = { NULL, 0, MF_ABSENT };
+
+    json_begin_object(w);
+    write_members(w, outer, own, ip.len, a);
+    write_members(w, own, none, ip.len, a);
+    if (ip.len)
+        json_kstr(w, "ip", ip);
     json_end_object(w);
 }
 
 static void write_object(struct json_out *w, enum member m, mf_val outer,
-                         mf_val own, struct arena *a)
+                         mf_val own, mf_str ip, struct arena *a)
 {
-    bool merges = outer.type == MF_OBJECT && json_count(outer);
+    bool merges = (outer.type == MF_OBJECT && json_count(outer)) || ip.len;
 
     if (own.type == MF_ABSENT && !merges)
         return;
     json_key(w, members[m]);
     if (merges)
-        write_merged(w, outer, own, a);
+        write_merged(w, outer, own, ip, a);
     else if (own.type == MF_OBJECT || own.type == MF_NULL)
         json_val(w, own);
     else
-        write_merged(w, outer, own, a);
+        write_merged(w, outer, own, ip, a);
 }
 
 int event_normalise(mf_val event, const struct event_envelope *env,
@@ -348,6 +425,7 @@ int event_normalise(mf_val event, const struct event_envelope *env,
                     struct event_fault *fault)
 {
     mf_val none = { NULL, 0, MF_ABSENT };
+    mf_str no_ip = { "", 0 };
     size_t before = to->len;
     struct json_out w;
     struct parts p;
@@ -357,7 +435,7 @@ int event_normalise(mf_val event, const struct event_envelope *env,
     if (!pick(event, &p))
         return FAULT("too_many_members",
                      "an event may have 128 members at its top level");
-    if (find_type(&p, env, a, fault) != 0 || check(&p, fault) != 0 ||
+    if (find_type(&p, env, a, fault) != 0 || check(&p, env, fault) != 0 ||
         check_message_id(p.v[M_MESSAGE_ID], a, message_id, fault) != 0)
         return -1;
     json_out_init(&w, to);
@@ -372,11 +450,12 @@ int event_normalise(mf_val event, const struct event_envelope *env,
         json_key_raw(&w, p.rest[i].key);
         json_val(&w, p.rest[i].v);
     }
-    write_object(&w, M_PROPERTIES, none, p.v[M_PROPERTIES], a);
-    write_object(&w, M_TRAITS, none, p.v[M_TRAITS], a);
-    write_object(&w, M_CONTEXT, env->context, p.v[M_CONTEXT], a);
+    write_object(&w, M_PROPERTIES, none, p.v[M_PROPERTIES], no_ip, a);
+    write_object(&w, M_TRAITS, none, p.v[M_TRAITS], no_ip, a);
+    write_object(&w, M_CONTEXT, env->context, p.v[M_CONTEXT],
+                 missing_ip(env, p.v[M_CONTEXT], a), a);
     write_object(&w, M_INTEGRATIONS, env->integrations,
-                 p.v[M_INTEGRATIONS], a);
+                 p.v[M_INTEGRATIONS], no_ip, a);
     write_times(&w, &p, env, a);
     json_end_object(&w);
     if (to->full) {

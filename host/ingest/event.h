@@ -5,7 +5,8 @@
  * Rules: Segment's HTTP Tracking API and common fields. What is kept is the
  * client's own text, member by member, but for what the server decides: type,
  * messageId, timestamps, merged context and integrations; writeKey is left
- * out. Empty PHP maps ([]) become {}, ids that are numbers become strings. */
+ * out. Empty PHP maps ([]) become {}, ids that are numbers become strings, and
+ * context.ip is set where the sender is a person's device (client.h). */
 #ifndef INGEST_EVENT_H
 #define INGEST_EVENT_H
 
@@ -37,6 +38,8 @@ struct event_envelope {
     mf_val context, integrations, sent_at; /* of a batch, or MF_ABSENT */
     int64_t received_ms;
     char received_text[32];
+    mf_str client_ip; /* client.h; empty: not to be kept */
+    bool from_page;   /* the request is a browser's own */
 };
 
 struct event_fault {

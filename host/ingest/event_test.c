@@ -146,6 +146,75 @@ static void a_name_is_merged_however_it_is_written(void **state)
     assert_int_equal(json_get(v, MF_STR("integrations")).type, MF_ABSENT);
 }
 
+static void a_persons_address_is_kept(void **state)
+{
+    static const struct {
+        bool from_page;
+        const char *outer, *own, *want; /* contexts */
+    } rows[] = {
+        { true, NULL, NULL, "{\"ip\":\"8.8.8.8\"}" },
+        { true, NULL, "null", "{\"ip\":\"8.8.8.8\"}" },
+        { true, NULL, "[]", "{\"ip\":\"8.8.8.8\"}" },
+        { true, NULL, "{\"a\":1}", "{\"a\":1,\"ip\":\"8.8.8.8\"}" },
+        { true, NULL, "{\"ip\":null,\"a\":1}",
+          "{\"a\":1,\"ip\":\"8.8.8.8\"}" },
+        { true, NULL, "{\"ip\":\"0.0.0.0\"}", "{\"ip\":\"0.0.0.0\"}" },
+        { true, "{\"ip\":\"1.1.1.1\",\"b\":2}", "{\"a\":1}",
+          "{\"ip\":\"1.1.1.1\",\"b\":2,\"a\":1}" },
+        { true, "{\"b\":2}", "{\"a\":1}",
+          "{\"b\":2,\"a\":1,\"ip\":\"8.8.8.8\"}" },
+        { false, NULL, "{\"a\":1}", "{\"a\":1}" },
+        { false, NULL, "{\"direct\":true}",
+          "{\"direct\":true,\"ip\":\"8.8.8.8\"}" },
+        { false, "{\"direct\":true}", "{\"direct\":false}",
+          "{\"direct\":false}" },
+        { false, "{\"library\":{\"name\":\"analytics-ios\"}}", "{}",
+          "{\"library\":{\"name\":\"analytics-ios\"},"
+          "\"ip\":\"8.8.8.8\"}" },
+        { false, "{\"library\":{\"name\":\"analytics-go\"}}", "{}",
+          "{\"library\":{\"name\":\"analytics-go\"}}" },
+    };
+    char text[300];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct event_envelope env = envelope(EVENT_PAGE);
+        const char *own = rows[i].own;
+        mf_val v;
+
+        if (rows[i].outer)
+            env.context = parse(rows[i].outer);
+        env.client_ip = MF_STR("8.8.8.8");
+        env.from_page = rows[i].from_page;
+        snprintf(text, sizeof text, "{\"userId\":\"u\"%s%s}",
+                 own ? ",\"context\":" : "", own ? own : "");
+        expect(json_get(normalise_with(text, &env), MF_STR("context")),
+               rows[i].want);
+        env.client_ip = MF_STR("");
+        v = normalise_with(text, &env);
+        assert_null(memmem(v.raw, v.len, "8.8.8.8", 7));
+    }
+}
+
+#define CONSENT(context)                                                     \
+    "{\"type\":\"track\",\"userId\":\"u\",\"event\":"                    \
+    "\"Segment Consent Preference Updated\",\"context\":" context "}"
+
+/* Also from the batch around it. */
+static void a_choice_of_consent_says_what_it_is(void **state)
+{
+    struct event_envelope env = envelope(-1);
+
+    (void)state;
+    normalise(CONSENT("{\"consent\":{\"version\":2,\"categoryPreferences\":"
+                      "{\"ads\":false,\"use\":true}},\"device\":"
+                      "{\"advertisingId\":\"x\"}}"));
+    normalise(CONSENT("{\"consent\":{\"categoryPreferences\":{}}}"));
+    env.context = parse("{\"consent\":{\"categoryPreferences\":"
+                        "{\"ads\":true}}}");
+    normalise_with(CONSENT("{}"), &env);
+}
+
 static void an_event_without_room_leaves_none_of_it(void **state)
 {
     struct event_envelope env = envelope(EVENT_TRACK);
@@ -210,6 +279,20 @@ static void faults_name_their_code(void **state)
           "context_not_object" },
         { "{\"type\":\"page\",\"userId\":\"u\",\"messageId\":{}}",
           "message_id_not_string" },
+        { CONSENT("{}"), "consent_categorypreferences_should_exist" },
+        { CONSENT("null"), "consent_categorypreferences_should_exist" },
+        { CONSENT("{\"consent\":{\"categoryPreferences\":null}}"),
+          "consent_categorypreferences_should_exist" },
+        { CONSENT("{\"consent\":{\"categoryPreferences\":\"ads\"}}"),
+          "consent_categorypreferences_fields_should_be_object" },
+        { CONSENT("{\"consent\":{\"categoryPreferences\":{\"a\":1}}}"),
+          "consent_categorypreferences_fields_should_be_bool" },
+        { CONSENT("{\"consent\":{\"version\":\"2\","
+                  "\"categoryPreferences\":{}}}"),
+          "consent_version_should_be_number" },
+        { CONSENT("{\"consent\":{\"categoryPreferences\":{}},"
+                  "\"device\":{\"advertisingId\":7}}"),
+          "device_advertisingid_should_be_string" },
     };
     struct event_envelope env = envelope(-1);
 
@@ -235,6 +318,8 @@ int main(void)
         cmocka_unit_test(times_stay_in_the_calendar),
         cmocka_unit_test(a_batch_lends_context_and_time),
         cmocka_unit_test(a_name_is_merged_however_it_is_written),
+        cmocka_unit_test(a_persons_address_is_kept),
+        cmocka_unit_test(a_choice_of_consent_says_what_it_is),
         cmocka_unit_test(an_event_without_room_leaves_none_of_it),
         cmocka_unit_test(forms_that_clients_really_send),
         cmocka_unit_test(faults_name_their_code),

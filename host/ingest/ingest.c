@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ingest.c - see ingest.h: the loop, the sockets, the journal, the wake-ups
- * of sleeping workers. */
+ * ingest.c - see ingest.h: the channel to the supervisor, the loops, the
+ * journal, the wake-ups of sleeping workers. All of it in the first loop's
+ * thread. */
 #include "ingest/ingest.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "ingest/api.h"
 #include "ingest/idset.h"
+#include "ingest/loop.h"
 #include "ipc/ipc.h"
 #include "ipc/jail.h"
 #include "ipc/proto.h"
@@ -19,13 +20,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define WAKERS         2048
 #define STATS_EVERY_MS 100 /* and only when there is something new */
-#define LISTENERS_MAX  64
 /* How long a start may wait for the ids of former events; connections wait in
  * their sockets meanwhile. After that it goes on beside the traffic, so many
  * ids at a time. */
@@ -38,23 +37,19 @@ struct waker {
     struct slot *slot;
 };
 
-struct listening {
-    char address[128];
-    int fd;
-};
-
 struct ingest {
     struct event_base *base;
     struct ipc *ipc;
-    struct http_server *server;
-    struct api api;
+    struct intake intake;
+    struct keys keys; /* as told last; the counters are sums of the loops' */
+    struct loop *loops[INTAKE_LOOPS_MAX];
+    unsigned loop_count, drained;
+    struct mailbox house; /* from the loops */
+    struct loop_counts counts;
     struct journal_head *head;
-    struct event *durable, *stats, *deadline, *warm;
-    int durable_fd;
+    struct event *mail, *stats, *deadline, *warm;
     struct waker wakers[WAKERS];
     uint32_t waker_end; /* one past the last in use */
-    struct listening listening[LISTENERS_MAX];
-    size_t listening_count;
     struct buf out;
     uint64_t told; /* requests and events when statistics were told last */
     bool draining;
@@ -63,18 +58,10 @@ struct ingest {
 
 /* ---- after a commit ---- */
 
-/* From the commit thread. */
-static void wake_loop(void *arg)
+/* The first loop was woken, perhaps by a commit. */
+static void wake_workers(void *arg)
 {
     struct ingest *g = arg;
-    uint64_t one = 1;
-
-    if (write(g->durable_fd, &one, sizeof one) < 0)
-        return; /* the counter is full, so the loop is awake */
-}
-
-static void wake_workers(struct ingest *g)
-{
     uint64_t one = 1;
 
     for (uint32_t i = 0; i < g->waker_end; i++) {
@@ -86,25 +73,6 @@ static void wake_workers(struct ingest *g)
         if (write(w->fd, &one, sizeof one) < 0)
             log_warn("a worker cannot be woken: %s", strerror(errno));
     }
-}
-
-static void end_if_drained(struct ingest *g)
-{
-    if (g->draining && !g->api.first && !g->server)
-        event_base_loopbreak(g->base);
-}
-
-static void on_durable(evutil_socket_t fd, short what, void *arg)
-{
-    struct ingest *g = arg;
-    uint64_t n;
-
-    (void)what;
-    if (read(fd, &n, sizeof n) != (ssize_t)sizeof n)
-        return;
-    wake_workers(g);
-    api_on_durable(&g->api);
-    end_if_drained(g);
 }
 
 /* ---- statistics ---- */
@@ -131,7 +99,7 @@ static void write_source(struct json_out *w, const struct source *s)
 static void write_dedupe(struct ingest *g, struct json_out *w)
 {
     static const char *const states[] = { "off", "warming", "whole" };
-    struct dedupe_facts f = dedupe_facts(g->api.dedupe);
+    struct dedupe_facts f = intake_facts(&g->intake);
 
     json_key(w, MF_STR("dedupe"));
     json_begin_object(w);
@@ -145,43 +113,49 @@ static void write_dedupe(struct ingest *g, struct json_out *w)
     json_end_object(w);
 }
 
+static void sum_up(struct ingest *g)
+{
+    memset(&g->counts, 0, sizeof g->counts);
+    keys_clear_counters(&g->keys);
+    for (unsigned i = 0; i < g->loop_count; i++)
+        loop_sum(g->loops[i], &g->counts, &g->keys);
+}
+
 static void tell_stats(struct ingest *g)
 {
+    const struct loop_counts *c = &g->counts;
     struct json_out w;
 
     buf_clear(&g->out);
     json_out_init(&w, &g->out);
     json_begin_object(&w);
-    json_kint(&w, "answered", (int64_t)g->api.answered);
-    json_kint(&w, "unknown_write_keys", (int64_t)g->api.unknown_keys);
-    json_kint(&w, "bad_requests", (int64_t)g->api.bad_requests);
-    json_kint(&w, "overloads", (int64_t)g->api.overloads);
-    if (g->server) {
-        const struct http_counters *c = http_server_counters(g->server);
-
-        json_kint(&w, "connections", (int64_t)c->open);
-        json_kint(&w, "requests", (int64_t)c->requests);
-    }
+    json_kint(&w, "threads", g->loop_count);
+    json_kint(&w, "answered", (int64_t)c->answered);
+    json_kint(&w, "unknown_write_keys", (int64_t)c->unknown_keys);
+    json_kint(&w, "bad_requests", (int64_t)c->bad_requests);
+    json_kint(&w, "overloads", (int64_t)c->overloads);
+    json_kint(&w, "connections", (int64_t)c->http.open);
+    json_kint(&w, "requests", (int64_t)c->http.requests);
     write_dedupe(g, &w);
     json_key(&w, MF_STR("sources"));
     json_begin_array(&w);
-    for (uint32_t i = 0; i < g->api.keys.count; i++)
-        write_source(&w, &g->api.keys.sources[i]);
+    for (uint32_t i = 0; i < g->keys.count; i++)
+        write_source(&w, &g->keys.sources[i]);
     json_end_array(&w);
     json_end_object(&w);
     if (!g->out.full)
         ipc_send(g->ipc, MSG_INGEST_STATS, g->out.data, g->out.len, -1);
 }
 
-static uint64_t progress(const struct ingest *g)
+static uint64_t progress(struct ingest *g)
 {
-    struct dedupe_facts f = dedupe_facts(g->api.dedupe);
-    uint64_t n = f.ids + f.evicted + f.state + g->api.answered +
-                 g->api.unknown_keys +
-                 g->api.bad_requests + g->api.overloads + 1;
+    struct dedupe_facts f = intake_facts(&g->intake);
+    const struct loop_counts *c = &g->counts;
+    uint64_t n = f.ids + f.evicted + f.state + c->answered +
+                 c->unknown_keys + c->bad_requests + c->overloads + 1;
 
-    for (uint32_t i = 0; i < g->api.keys.count; i++)
-        n += g->api.keys.sources[i].received;
+    for (uint32_t i = 0; i < g->keys.count; i++)
+        n += g->keys.sources[i].received;
     return n;
 }
 
@@ -189,7 +163,7 @@ static void go_on_warming(struct ingest *g)
 {
     static const struct timeval soon = { 0, WARM_EVERY_US };
 
-    if (dedupe_facts(g->api.dedupe).state == DEDUPE_WARMING &&
+    if (intake_facts(&g->intake).state == DEDUPE_WARMING &&
         !evtimer_pending(g->warm, NULL))
         event_add(g->warm, &soon);
 }
@@ -200,7 +174,7 @@ static void on_warm(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (dedupe_warm_step(g->api.dedupe, WARM_IDS, 0))
+    if (intake_warm_step(&g->intake, WARM_IDS, 0))
         go_on_warming(g);
 }
 
@@ -211,8 +185,9 @@ static void on_stats(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    dedupe_tidy(g->api.dedupe);
+    intake_tidy(&g->intake);
     go_on_warming(g);
+    sum_up(g);
     now = progress(g);
     if (now == g->told)
         return;
@@ -220,20 +195,24 @@ static void on_stats(evutil_socket_t fd, short what, void *arg)
     tell_stats(g);
 }
 
-static void on_refused(void *arg, const struct source *s, const char *code,
-                       mf_str event)
+/* Mail of the loops. */
+static void on_mail(evutil_socket_t fd, short what, void *arg)
 {
     struct ingest *g = arg;
-    struct msg_ingest_dead m = { .source = s->id,
-                                 .when_ms = clock_ms(),
-                                 .code_len = (uint32_t)strlen(code),
-                                 .event_len = (uint32_t)event.len };
+    struct mail *m = mailbox_take(&g->house), *next;
 
-    buf_clear(&g->out);
-    buf_add(&g->out, &m, sizeof m);
-    buf_puts(&g->out, code);
-    buf_str(&g->out, event);
-    ipc_send(g->ipc, MSG_INGEST_DEAD, g->out.data, g->out.len, -1);
+    (void)fd;
+    (void)what;
+    for (; m; m = next) {
+        next = m->next;
+        if (m->type == MAIL_DRAINED)
+            g->drained++;
+        else
+            ipc_send(g->ipc, m->type, m->data, m->len, -1);
+        free(m);
+    }
+    if (g->draining && g->drained == g->loop_count)
+        event_base_loopbreak(g->base);
 }
 
 /* ---- messages ---- */
@@ -257,39 +236,24 @@ static int open_journal(struct ingest *g, struct err *e)
 {
     struct journal_options o = { .dir = CHILD_JOURNAL_FD,
                                  .head = g->head,
-                                 .retention_ms = g->api.keys.retention_ms,
-                                 .max_bytes = g->api.keys.max_bytes,
-                                 .ids_keep_ms = ids_keep_ms(&g->api.keys),
-                                 .ids_keep_bytes =
-                                     ids_keep_bytes(&g->api.keys),
-                                 .on_durable = wake_loop,
-                                 .arg = g };
+                                 .retention_ms = g->keys.retention_ms,
+                                 .max_bytes = g->keys.max_bytes,
+                                 .ids_keep_ms = ids_keep_ms(&g->keys),
+                                 .ids_keep_bytes = ids_keep_bytes(&g->keys) };
 
-    g->api.journal = journal_open(&o, e);
-    g->api.head = g->head;
-    return g->api.journal ? 0 : -1;
-}
-
-/* What is larger is refused by its length; below that, api.c refuses with a
- * reason and a count for the source. */
-static void limit_bodies(struct ingest *g)
-{
-    uint64_t most = http_limits_default.body_bytes;
-
-    if (most < g->api.keys.max_batch_bytes)
-        most = g->api.keys.max_batch_bytes;
-    http_server_limit_body(g->server, (uint32_t)most, (uint32_t)most);
+    return intake_open(&g->intake, &o, e);
 }
 
 static void configure_dedupe(struct ingest *g)
 {
-    const struct keys *k = &g->api.keys;
+    const struct keys *k = &g->keys;
 
-    dedupe_configure(g->api.dedupe, k->dedupe_window_ms, k->dedupe_memory);
-    if (!g->api.journal)
+    intake_configure(&g->intake, k->dedupe_window_ms, k->dedupe_memory);
+    if (!g->intake.journal)
         return;
-    journal_keep_ids(g->api.journal, ids_keep_ms(k), ids_keep_bytes(k));
-    dedupe_warm(g->api.dedupe, CHILD_JOURNAL_FD, g->head);
+    journal_keep(g->intake.journal, k->retention_ms, k->max_bytes);
+    journal_keep_ids(g->intake.journal, ids_keep_ms(k), ids_keep_bytes(k));
+    intake_warm(&g->intake, CHILD_JOURNAL_FD);
     go_on_warming(g);
 }
 
@@ -300,42 +264,48 @@ static void warm_up(struct ingest *g)
     int64_t now = clock_mono_ms(), end = now + WARM_WAIT_MS;
     bool more = true;
 
-    dedupe_warm(g->api.dedupe, CHILD_JOURNAL_FD, g->head);
+    intake_warm(&g->intake, CHILD_JOURNAL_FD);
     for (; more && now < end; now = clock_mono_ms())
-        more = dedupe_warm_step(g->api.dedupe, WARM_IDS, end - now);
+        more = intake_warm_step(&g->intake, WARM_IDS, end - now);
     if (!more)
         return;
     log_warn("dedupe: warming: %llu ids are known so far; until all are,"
              " a duplicate of an older event is taken for new",
-             (unsigned long long)dedupe_facts(g->api.dedupe).ids);
+             (unsigned long long)intake_facts(&g->intake).ids);
     go_on_warming(g);
 }
 
-static void configure(struct ingest *g, mf_str text)
+/* As many as were asked for first: the sockets are shared out by then. */
+static void start_loops(struct ingest *g)
+{
+    struct loop_options o = { .intake = &g->intake, .house = &g->house,
+                              .share = g->keys.threads };
+
+    ASSERT(o.share >= 1 && o.share <= INTAKE_LOOPS_MAX);
+    while (g->loop_count < o.share) {
+        o.base = g->loop_count ? NULL : g->base;
+        o.woken = g->loop_count ? NULL : wake_workers;
+        o.arg = g;
+        o.number = g->loop_count;
+        g->loops[g->loop_count++] = loop_new(&o);
+    }
+}
+
+static int start(struct ingest *g)
 {
     struct err e;
 
-    if (keys_update(&g->api.keys, text, &e) != 0) {
-        log_error("%s", e.text);
-        return;
-    }
-    if (g->server)
-        limit_bodies(g);
-    configure_dedupe(g);
-    if (g->api.journal)
-        return;
     if (open_journal(g, &e) != 0) {
         log_error("%s", e.text);
         ipc_send(g->ipc, MSG_REFUSED, e.text, strlen(e.text), -1);
         ipc_flush(g->ipc);
         g->exit_code = 1;
         event_base_loopbreak(g->base);
-        return;
+        return -1;
     }
     warm_up(g);
-    for (size_t i = 0; i < g->listening_count; i++)
-        http_server_listen(g->server, g->listening[i].fd);
-    ipc_send(g->ipc, MSG_READY, NULL, 0, -1);
+    start_loops(g);
+    return 0;
 }
 
 static void take_plan(struct ingest *g, mf_str text, int fd)
@@ -345,39 +315,49 @@ static void take_plan(struct ingest *g, mf_str text, int fd)
 
     ASSERT(text.len == sizeof number && fd >= 0);
     memcpy(&number, text.ptr, sizeof number);
-    if (plans_add(&g->api.keys.plans, number, fd, &e) != 0)
+    if (plans_add(&g->keys.plans, number, fd, &e) != 0)
         log_error("%s; the events of its sources are not checked", e.text);
     close(fd);
 }
 
-static void listen_on(struct ingest *g, mf_str address, int fd)
+static void configure(struct ingest *g, mf_str text)
 {
-    struct listening *l;
+    bool first = !g->intake.journal;
+    struct err e;
 
-    if (g->listening_count == LISTENERS_MAX || address.len >= 128) {
-        close(fd);
+    if (keys_update(&g->keys, text, &e) != 0) {
+        log_error("%s", e.text);
         return;
     }
-    l = &g->listening[g->listening_count++];
-    snprintf(l->address, sizeof l->address, "%.*s", (int)address.len,
-             address.ptr);
-    l->fd = fd;
-    if (g->api.journal)
-        http_server_listen(g->server, fd);
+    configure_dedupe(g);
+    if (first && start(g) != 0)
+        return;
+    for (unsigned i = 0; i < g->loop_count; i++)
+        loop_configure(g->loops[i], &g->keys);
+    if (first)
+        ipc_send(g->ipc, MSG_READY, NULL, 0, -1);
+}
+
+/* An address has a socket for each loop; where it has fewer, loops share
+ * them, and where it has more, a loop has several: none is left out. */
+static void listen_on(struct ingest *g, mf_str text, int fd)
+{
+    struct msg_listen m;
+
+    ASSERT(text.len >= sizeof m);
+    memcpy(&m, text.ptr, sizeof m);
+    ASSERT(m.index < m.count);
+    text = (mf_str){ text.ptr + sizeof m, text.len - sizeof m };
+    for (unsigned i = 0; i < g->loop_count; i++)
+        if (i % m.count == m.index % g->loop_count)
+            loop_listen(g->loops[i], text, fd);
+    close(fd);
 }
 
 static void unlisten(struct ingest *g, mf_str address)
 {
-    for (size_t i = 0; i < g->listening_count; i++) {
-        struct listening *l = &g->listening[i];
-
-        if (!mf_eq(mf_cstr(l->address), address))
-            continue;
-        http_server_unlisten(g->server, l->fd);
-        close(l->fd);
-        *l = g->listening[--g->listening_count];
-        return;
-    }
+    for (unsigned i = 0; i < g->loop_count; i++)
+        loop_unlisten(g->loops[i], address);
 }
 
 static void drop_waker(struct waker *w)
@@ -416,15 +396,6 @@ static void on_waker(struct ingest *g, uint32_t type, mf_str text, int fd)
     }
 }
 
-static void on_served(void *arg)
-{
-    struct ingest *g = arg;
-
-    http_server_free(g->server);
-    g->server = NULL;
-    end_if_drained(g);
-}
-
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
     struct ingest *g = arg;
@@ -447,7 +418,10 @@ static void drain(struct ingest *g, mf_str text)
     tv.tv_usec = ms % 1000 * 1000;
     g->draining = true;
     event_add(g->deadline, &tv);
-    http_server_drain(g->server, ms, on_served, g);
+    for (unsigned i = 0; i < g->loop_count; i++)
+        loop_drain(g->loops[i], ms);
+    if (!g->loop_count)
+        event_base_loopbreak(g->base);
 }
 
 static void on_message(void *arg, uint32_t type, mf_str text, int fd)
@@ -488,24 +462,35 @@ static void on_close(void *arg)
 
 /* ---- life ---- */
 
+/* The loops end first; what they have counted is told, and the refused events
+ * that they have posted. */
+static void stop_loops(struct ingest *g)
+{
+    for (unsigned i = 0; i < g->loop_count; i++)
+        loop_stop(g->loops[i]);
+    on_mail(-1, 0, g);
+    sum_up(g);
+    tell_stats(g);
+    ipc_flush(g->ipc);
+}
+
 static void tear_down(struct ingest *g)
 {
-    if (g->server)
-        http_server_free(g->server);
-    if (g->api.journal)
-        journal_close(g->api.journal);
-    api_deinit(&g->api);
+    intake_deinit(&g->intake); /* no commit wakes a loop after this */
+    for (unsigned i = 0; i < g->loop_count; i++)
+        loop_free(g->loops[i]);
+    keys_deinit(&g->keys);
     for (uint32_t i = 0; i < WAKERS; i++)
         drop_waker(&g->wakers[i]);
-    event_free(g->durable);
+    event_free(g->mail);
     event_free(g->stats);
     event_free(g->deadline);
     event_free(g->warm);
     ipc_free(g->ipc);
+    mailbox_deinit(&g->house);
     buf_deinit(&g->out);
     event_base_free(g->base);
     munmap(g->head, sizeof *g->head);
-    close(g->durable_fd);
 }
 
 int ingest_main(uid_t uid, gid_t gid, pid_t parent)
@@ -526,24 +511,20 @@ int ingest_main(uid_t uid, gid_t gid, pid_t parent)
         return 1;
     }
     g->base = event_base_new();
-    g->durable_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    ASSERT(g->base && g->durable_fd >= 0);
+    ASSERT(g->base);
     buf_init(&g->out, IPC_MESSAGE_MAX);
-    api_init(&g->api);
-    g->api.refused = on_refused;
-    g->api.arg = g;
-    g->server = http_server_new(g->base, NULL, api_request, &g->api);
-    g->durable = event_new(g->base, g->durable_fd, EV_READ | EV_PERSIST,
-                           on_durable, g);
+    intake_init(&g->intake, g->head);
+    mailbox_init(&g->house);
+    g->mail = event_new(g->base, g->house.wake_fd, EV_READ | EV_PERSIST,
+                        on_mail, g);
     g->stats = event_new(g->base, -1, EV_PERSIST, on_stats, g);
     g->deadline = evtimer_new(g->base, on_deadline, g);
     g->warm = evtimer_new(g->base, on_warm, g);
-    event_add(g->durable, NULL);
+    event_add(g->mail, NULL);
     event_add(g->stats, &every);
     g->ipc = ipc_new(g->base, CHILD_CONTROL_FD, on_message, on_close, g);
     event_base_dispatch(g->base);
-    tell_stats(g);
-    ipc_flush(g->ipc);
+    stop_loops(g);
     tear_down(g);
     code = g->exit_code;
     free(g);

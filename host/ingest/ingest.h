@@ -8,7 +8,7 @@
  * destinations. MSG_INGEST_CONFIG is
  *
  *   { "max_event_bytes", "max_batch_bytes", "dedupe_window_ms",
- *     "dedupe_memory", "retention_ms", "max_bytes",
+ *     "dedupe_memory", "retention_ms", "max_bytes", "threads",
  *     "sources": [ { "id", "name", "write_key" } ] } */
 #ifndef INGEST_INGEST_H
 #define INGEST_INGEST_H

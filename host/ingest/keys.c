@@ -3,6 +3,7 @@
  * keys.c - see keys.h. */
 #include "ingest/keys.h"
 
+#include "base/mem.h"
 #include "json/json.h"
 
 #include <stdlib.h>
@@ -61,6 +62,20 @@ static void make_table(struct keys *k)
     }
 }
 
+static void add_rejections(struct source *s, const char *code, uint64_t n)
+{
+    for (size_t i = 0; i < REJECT_CODES_MAX; i++) {
+        struct reject_count *c = &s->rejected[i];
+
+        if (!c->code)
+            c->code = code;
+        if (strcmp(c->code, code) == 0) {
+            c->n += n;
+            return;
+        }
+    }
+}
+
 static void keep_counters(struct source *to, const struct keys *old)
 {
     for (uint32_t i = 0; i < old->count; i++)
@@ -71,6 +86,81 @@ static void keep_counters(struct source *to, const struct keys *old)
             memcpy(to->rejected, old->sources[i].rejected,
                    sizeof to->rejected);
         }
+}
+
+void keys_replace(struct keys *k, struct keys *with)
+{
+    for (uint32_t i = 0; i < with->count; i++)
+        keep_counters(&with->sources[i], k);
+    keys_deinit(k);
+    *k = *with;
+}
+
+void keys_copy(struct keys *to, const struct keys *from)
+{
+    *to = *from;
+    to->sources = xcalloc(from->count + 1, sizeof *to->sources);
+    to->table = NULL;
+    memset(&to->plans, 0, sizeof to->plans); /* its gates hold what they need */
+    for (uint32_t i = 0; i < from->count; i++) {
+        const struct source *s = &from->sources[i];
+
+        to->sources[i].id = s->id;
+        to->sources[i].name = xstrdup(s->name);
+        to->sources[i].write_key = xstrdup(s->write_key);
+        to->sources[i].hash = s->hash;
+        to->sources[i].gate = s->gate ? gate_hold(s->gate) : NULL;
+        to->sources[i].violations_to = s->violations_to;
+        to->sources[i].blocked_to = s->blocked_to;
+    }
+    make_table(to);
+}
+
+void keys_copy_counters(struct keys *to, const struct keys *from)
+{
+    size_t bytes = from->count * sizeof *from->sources;
+
+    if (to->count != from->count)
+        to->sources = xrealloc(to->sources, bytes + sizeof *to->sources);
+    to->count = from->count;
+    memcpy(to->sources, from->sources, bytes);
+    for (uint32_t i = 0; i < to->count; i++) {
+        to->sources[i].name = to->sources[i].write_key = NULL;
+        to->sources[i].gate = NULL;
+    }
+}
+
+void keys_clear_counters(struct keys *k)
+{
+    for (uint32_t i = 0; i < k->count; i++) {
+        struct source *s = &k->sources[i];
+
+        s->received = s->bytes = s->duplicates = 0;
+        memset(s->rejected, 0, sizeof s->rejected);
+    }
+}
+
+static void add_counters(struct source *to, const struct source *from)
+{
+    to->received += from->received;
+    to->bytes += from->bytes;
+    to->duplicates += from->duplicates;
+    for (size_t i = 0; i < REJECT_CODES_MAX && from->rejected[i].code; i++)
+        add_rejections(to, from->rejected[i].code, from->rejected[i].n);
+}
+
+void keys_add_counters(struct keys *k, const struct keys *from)
+{
+    for (uint32_t i = 0; i < from->count; i++) {
+        uint32_t at = i; /* as a rule: they are copies of one list */
+
+        if (at >= k->count || k->sources[at].id != from->sources[i].id)
+            for (at = 0; at < k->count; at++)
+                if (k->sources[at].id == from->sources[i].id)
+                    break;
+        if (at < k->count)
+            add_counters(&k->sources[at], &from->sources[i]);
+    }
 }
 
 /* ---- gates ---- */
@@ -139,6 +229,7 @@ int keys_update(struct keys *k, mf_str json, struct err *e)
     new.dedupe_memory = (uint64_t)number_of(root, "dedupe_memory");
     new.retention_ms = number_of(root, "retention_ms");
     new.max_bytes = (uint64_t)number_of(root, "max_bytes");
+    new.threads = (unsigned)number_of(root, "threads");
     list = json_get(root, MF_STR("sources"));
     new.sources = xcalloc(json_count(list) + 1, sizeof *new.sources);
     arena_init(&a, 64 << 20);
@@ -151,13 +242,11 @@ int keys_update(struct keys *k, mf_str json, struct err *e)
         s->name = xstrndup(name.ptr, name.len);
         s->write_key = xstrndup(secret.ptr, secret.len);
         s->hash = hash_of(secret);
-        keep_counters(s, k);
     }
     arena_deinit(&a);
     read_gates(&new, k, list);
     make_table(&new);
-    keys_deinit(k);
-    *k = new;
+    keys_replace(k, &new);
     return 0;
 }
 
@@ -183,14 +272,5 @@ struct source *keys_nth(struct keys *k, uint32_t number)
 
 void source_reject(struct source *s, const char *code)
 {
-    for (size_t i = 0; i < REJECT_CODES_MAX; i++) {
-        struct reject_count *c = &s->rejected[i];
-
-        if (!c->code)
-            c->code = code;
-        if (strcmp(c->code, code) == 0) {
-            c->n++;
-            return;
-        }
-    }
+    add_rejections(s, code, 1);
 }

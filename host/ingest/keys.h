@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * keys.h - what ingest is configured with: sources by write key, limits. */
+ * keys.h - what ingest is configured with: sources by write key, limits.
+ *
+ * Each loop has a copy of its own, so that it reads and counts without asking
+ * anybody; the counters of all are summed when they are told. */
 #ifndef INGEST_KEYS_H
 #define INGEST_KEYS_H
 
@@ -12,7 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define REJECT_CODES_MAX 32 /* different codes counted for a source */
+#define REJECT_CODES_MAX 64 /* different codes counted for a source */
 
 struct reject_count {
     const char *code; /* a literal */
@@ -37,11 +40,20 @@ struct keys {
     uint64_t max_event_bytes, max_batch_bytes;
     int64_t dedupe_window_ms, retention_ms;
     uint64_t dedupe_memory, max_bytes;
+    unsigned threads;
     struct plans plans;
 };
 
 /* Replaces what is there; counters of sources that stay are kept. */
 int keys_update(struct keys *k, mf_str json, struct err *e);
+/* The same from a copy, which k owns afterwards. */
+void keys_replace(struct keys *k, struct keys *with);
+void keys_copy(struct keys *to, const struct keys *from);
+/* Of `to` only numbers and counters of the sources are of use. */
+void keys_copy_counters(struct keys *to, const struct keys *from);
+void keys_clear_counters(struct keys *k);
+/* Source by source; those that k has not are left out. */
+void keys_add_counters(struct keys *k, const struct keys *from);
 void keys_deinit(struct keys *k);
 struct source *keys_find(struct keys *k, mf_str write_key);
 /* By violations_to or blocked_to; NULL for 0. */

@@ -22,7 +22,8 @@ enum {
     CHILD_SLOT_FD = 6,    /* worker: memfd, struct slot */
     CHILD_WAKE_FD = 7,    /* worker: eventfd, written after a commit */
     CHILD_PLUGIN_FD = 8,  /* worker: the stored copy of the .so */
-    CHILD_FDS_END = 9
+    CHILD_RECEIPTS_FD = 9, /* worker: a file for receipts, or closed */
+    CHILD_FDS_END = 10
 };
 
 enum message {
@@ -34,7 +35,7 @@ enum message {
 
     /* to ingest */
     MSG_INGEST_CONFIG,  /* JSON: ingest_config in ingest.h */
-    MSG_LISTEN,         /* text: the address; descriptor: the socket */
+    MSG_LISTEN,         /* struct msg_listen + address; descriptor: a socket */
     MSG_UNLISTEN,       /* text: the address */
     MSG_WAKER,          /* u32 slot; descriptor: eventfd of a worker */
     MSG_WAKER_SLOT,     /* u32 slot; descriptor: its struct slot */
@@ -47,7 +48,7 @@ enum message {
 
     /* to a worker */
     MSG_WORKER_CONFIG,  /* JSON: destinations, settings included */
-    MSG_LANE,           /* struct msg_lane, then pending, then retries */
+    MSG_LANE,           /* struct msg_lane, and what it says of the rest */
     MSG_PAUSE,          /* u32 0|1, then the destination's name */
     MSG_CAREFUL,        /* struct msg_careful: events to be tried alone */
     MSG_POISON,         /* struct msg_poison + text: one not to be tried */
@@ -88,6 +89,10 @@ enum message {
 #define ORDER_KEYS       2     /* that one part may have to wait for */
 #define ERROR_TEXT_MAX   1000  /* of a last error that is kept */
 
+struct msg_listen { /* one of the sockets of an address */
+    uint32_t index, count;
+};
+
 struct counters { /* of a lane since it was made; they only grow */
     uint64_t accepted;  /* events of the source read by the lane */
     uint64_t delivered, filtered, dead;
@@ -97,6 +102,7 @@ struct counters { /* of a lane since it was made; they only grow */
 
 struct msg_lane {
     uint32_t lane, source;
+    uint64_t mark;      /* names it in receipts */
     struct journal_pos next;
     struct counters counters;
     uint32_t pending_count, retry_count;
@@ -106,12 +112,14 @@ struct msg_lane {
     uint32_t where_len;  /* of the filter (FQL) before the name */
     uint32_t source_len; /* of the source's name before that */
     uint32_t stopped;    /* enum replay_stop */
+    uint32_t receipt_count;
     uint64_t last;       /* number that it reads */
     int64_t from_ms, until_ms; /* received within; until is beyond the last */
     int64_t since_ms;    /* TTL counts from there */
     double rate;         /* events a second, 0: no limit of its own */
     /* struct journal_pos pending[]; then retry_count times struct msg_retry
-     * with its texts behind it; then source, where, and the name. */
+     * with its texts behind it; then struct receipt receipts[]; then source,
+     * where, and the name. */
 };
 
 enum replay_stop {

@@ -253,8 +253,7 @@ static enum journal_state commit(struct journal *j, struct staging *s,
             return JOURNAL_FAILED;
         at += b.bytes;
         atomic_store(&j->head->tail_end, j->active.at);
-        atomic_store_explicit(&j->head->durable, b.first + b.n - 1,
-                              memory_order_release);
+        atomic_store(&j->head->durable, b.first + b.n - 1);
         tell(j);
     }
     return JOURNAL_OK;
@@ -465,6 +464,7 @@ struct journal *journal_open(const struct journal_options *o, struct err *e)
     j->lock_fd = j->active.fd = -1;
     atomic_store(&j->oldest, INT64_MAX);
     init_sync(j);
+    journal_keep(j, o->retention_ms, o->max_bytes);
     journal_keep_ids(j, o->ids_keep_ms, o->ids_keep_bytes);
     shape.size = j->o.segment_bytes;
     if (!segment_shape(&shape)) {
@@ -552,6 +552,20 @@ uint64_t journal_failed_from(struct journal *j)
 const unsigned char *journal_uuid(const struct journal *j)
 {
     return j->uuid;
+}
+
+void journal_keep(struct journal *j, int64_t retention_ms,
+                  uint64_t max_bytes)
+{
+    bool changed = atomic_exchange(&j->retention_ms, retention_ms) !=
+                   retention_ms;
+
+    if (atomic_exchange(&j->max_bytes, max_bytes) == max_bytes && !changed)
+        return;
+    pthread_mutex_lock(&j->lock);
+    j->asked++;
+    pthread_cond_signal(&j->chore);
+    pthread_mutex_unlock(&j->lock);
 }
 
 void journal_keep_ids(struct journal *j, int64_t ms, uint64_t bytes)

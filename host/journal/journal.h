@@ -104,6 +104,10 @@ uint64_t journal_failed_from(struct journal *j);
  * minute. Not for the event loop: it may take some renames and a sync. */
 void journal_retain(struct journal *j);
 
+/* Other limits than those it was opened with; 0: none. May be called at any
+ * time; what is due by them goes soon. */
+void journal_keep(struct journal *j, int64_t retention_ms,
+                  uint64_t max_bytes);
 /* For how long, and in how many bytes, id files (ids.h) are kept whose segment
  * is gone; may be called at any time. 0: as ids.h says. */
 void journal_keep_ids(struct journal *j, int64_t ms, uint64_t bytes);

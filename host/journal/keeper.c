@@ -187,26 +187,29 @@ static bool too_old(struct journal *j)
 {
     int64_t age = clock_ms() - atomic_load(&j->oldest);
     uint64_t room = atomic_load(&j->head->bytes) + 2 * j->o.segment_bytes;
+    uint64_t max = atomic_load(&j->max_bytes);
+    int64_t retention = atomic_load(&j->retention_ms);
 
-    if (!j->o.retention_ms || atomic_load(&j->oldest) == INT64_MAX)
+    if (!retention || atomic_load(&j->oldest) == INT64_MAX)
         return false;
-    if (j->o.max_bytes && room > j->o.max_bytes)
-        return age > j->o.retention_ms;
-    return age > j->o.retention_ms / AGE_PARTS;
+    if (max && room > max)
+        return age > retention;
+    return age > retention / AGE_PARTS;
 }
 
 /* The oldest segment, if it is due. */
 static bool find_due(struct journal *j, struct kept *k)
 {
     uint64_t bytes = atomic_load(&j->head->bytes);
+    uint64_t max = atomic_load(&j->max_bytes);
+    int64_t retention = atomic_load(&j->retention_ms);
     bool due = false;
 
     pthread_mutex_lock(&j->lock);
     if (j->n_kept) {
         *k = j->kept[0];
-        due = (j->o.max_bytes && bytes > j->o.max_bytes) ||
-              (j->o.retention_ms &&
-               k->time_max < clock_ms() - j->o.retention_ms);
+        due = (max && bytes > max) ||
+              (retention && k->time_max < clock_ms() - retention);
     }
     pthread_mutex_unlock(&j->lock);
     return due;

@@ -99,6 +99,8 @@ struct journal {
     /* Of the commit thread alone. */
     struct active active;
 
+    _Atomic int64_t retention_ms;    /* 0: for ever */
+    _Atomic uint64_t max_bytes;      /* 0: no limit */
     _Atomic int64_t ids_keep_ms;     /* of orphans */
     _Atomic uint64_t ids_keep_bytes; /* the same */
 

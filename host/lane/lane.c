@@ -19,6 +19,10 @@
 
 struct lane {
     uint32_t id, source;
+    uint64_t mark;             /* names it in receipts */
+    struct receipts *receipts; /* NULL: none are written */
+    struct receipt *known;     /* delivered before, in order; owned */
+    size_t known_count;
     char *source_name;               /* owned; NULL: "" */
     struct journal_reader *reader;   /* at `next` */
     struct journal_reader *rereader; /* for single records */
@@ -187,6 +191,7 @@ struct lane *lane_new(struct journal_cache *cache,
 
     l->id = m->lane;
     l->source = m->source;
+    l->mark = m->mark;
     l->head = head;
     l->dir = cache->dir;
     l->counters = m->counters;
@@ -227,6 +232,7 @@ void lane_free(struct lane *l)
     journal_reader_free(l->reader);
     journal_reader_free(l->rereader);
     free(l->again);
+    free(l->known);
     free(l->source_name);
     free(l);
 }
@@ -255,6 +261,46 @@ void lane_set_owner(struct lane *l, void *owner)
 void *lane_owner(const struct lane *l)
 {
     return l->owner;
+}
+
+/* ---- receipts ---- */
+
+static int by_part(const void *left, const void *right)
+{
+    const struct receipt *a = left, *b = right;
+
+    if (a->seq != b->seq)
+        return a->seq < b->seq ? -1 : 1;
+    return (a->key > b->key) - (a->key < b->key);
+}
+
+void lane_set_receipts(struct lane *l, struct receipts *r)
+{
+    l->receipts = r;
+}
+
+void lane_flush_receipts(struct lane *l)
+{
+    if (l->receipts)
+        receipts_flush(l->receipts);
+}
+
+void lane_know(struct lane *l, const struct receipt *list, size_t n)
+{
+    l->known = xrealloc(l->known, (l->known_count + n + 1) * sizeof *list);
+    for (size_t i = 0; i < n; i++)
+        if (list[i].mark == l->mark)
+            l->known[l->known_count++] = list[i];
+    qsort(l->known, l->known_count, sizeof *l->known, by_part);
+}
+
+bool lane_was_delivered(const struct lane_event *ev, uint32_t key)
+{
+    const struct lane *l = ev->lane;
+    struct receipt part = { l->mark, ev->at.seq, key };
+
+    return l->known_count &&
+           bsearch(&part, l->known, l->known_count, sizeof part, by_part);
 }
 
 void lane_stop(struct lane *l)
@@ -509,8 +555,13 @@ void lane_begin(struct lane_event *ev, unsigned parts, uint8_t why)
 
 void lane_settle(struct lane_event *ev, uint32_t key, uint8_t code)
 {
+    struct lane *l = ev->lane;
+
     ASSERT(ev->parts > ev->aside);
     ev->delivered |= code == PART_DELIVERED;
+    if (code == PART_DELIVERED && l->receipts)
+        receipts_put(l->receipts,
+                     &(struct receipt){ l->mark, ev->at.seq, key });
     if (code >= PART_DEAD) {
         ev->dead = ev->died = true;
         ev->died_key = key;

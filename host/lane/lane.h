@@ -23,6 +23,7 @@
 #include "base/buf.h"
 #include "ipc/proto.h"
 #include "journal/journal.h"
+#include "lane/receipts.h"
 #include "ledger/ledger.h"
 
 #include <stdbool.h>
@@ -69,6 +70,15 @@ mf_str lane_source(const struct lane *l);
 /* Whatever the user keeps for the lane, NULL at first. Borrowed. */
 void lane_set_owner(struct lane *l, void *owner);
 void *lane_owner(const struct lane *l);
+/* Where it writes a receipt of each part that is delivered, as soon as it is
+ * told to; borrowed. Without: none are written. */
+void lane_set_receipts(struct lane *l, struct receipts *r);
+void lane_flush_receipts(struct lane *l);
+/* What receipts say was delivered before; copied, others' are not looked
+ * at. */
+void lane_know(struct lane *l, const struct receipt *list, size_t n);
+/* That part is known so: it needs no more than to be settled. */
+bool lane_was_delivered(const struct lane_event *ev, uint32_t key);
 /* Reads no further than it has. */
 void lane_stop(struct lane *l);
 /* Anything durable that it has not read, or a listed event to read again? */

@@ -8,6 +8,7 @@
 #include "state/inner.h"
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "state/redo.h"
 
 #include <fcntl.h>
@@ -19,7 +20,6 @@
 #include <unistd.h>
 
 #define STATE_VERSION 1
-#define MILLION       1e6
 
 static const char schema[] =
     "CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
@@ -35,6 +35,7 @@ static const char schema[] =
     " lost INTEGER NOT NULL DEFAULT 0, pending BLOB,"
     " replay INTEGER NOT NULL DEFAULT 0," /* its job; 0: the live lane */
     " until INTEGER NOT NULL DEFAULT 0,"  /* the last it reads, 0: none */
+    " mark INTEGER NOT NULL,"
     " letters INTEGER NOT NULL DEFAULT 0,"
     " letter_bytes INTEGER NOT NULL DEFAULT 0,"
     " UNIQUE(source, destination, replay));"
@@ -95,17 +96,16 @@ static const char schema[] =
 
 enum statement {
     SOURCE_FIND, SOURCE_ADD, LANE_FIND, LANE_ADD, LANE_PUT, LANE_ALL,
-    RETRY_PUT, RETRY_DROP, RETRY_DEAD, RETRY_ALL, TOKEN_PUT, TOKEN_DROP,
-    TOKEN_ALL, PAUSE_ADD, PAUSE_DROP, PAUSE_FIND, SEGMENT_PUT, SEGMENT_DROP,
+    RETRY_PUT, RETRY_DROP, RETRY_DEAD, RETRY_ALL, SEGMENT_PUT, SEGMENT_DROP,
     BASE_DROP, SEGMENT_ALL, BASE_PUT, RANGE_PUT, RANGE_COUNT, RANGE_OLDEST,
-    RANGE_DROP, RANGE_LIST, ATTEMPT_ADD, ATTEMPT_TRIM, PACE_PUT, PACE_FIND,
+    RANGE_DROP, RANGE_LIST, ATTEMPT_ADD, ATTEMPT_TRIM,
     STATEMENTS
 };
 
 #define LANE_COLUMNS                                                           \
     "l.id, l.source, l.destination, s.name, l.seq, l.segment, l.offset,"      \
     " l.accepted, l.delivered, l.filtered, l.dead, l.attempts, l.retries,"    \
-    " l.lost, l.pending, l.start, l.replay, l.until"                          \
+    " l.lost, l.pending, l.start, l.replay, l.until, l.mark"                  \
     " FROM lane l JOIN source s ON s.id = l.source"
 
 static const char *const texts[STATEMENTS] = {
@@ -115,8 +115,8 @@ static const char *const texts[STATEMENTS] = {
                   " WHERE l.source = ?1 AND l.destination = ?2"
                   " AND l.replay = ?3",
     [LANE_ADD] = "INSERT INTO lane(source, destination, start, seq, segment,"
-                 " offset, replay, until)"
-                 " VALUES(?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7)",
+                 " offset, replay, until, mark)"
+                 " VALUES(?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8)",
     [LANE_PUT] = "UPDATE lane SET seq = ?2, segment = ?3, offset = ?4,"
                  " accepted = ?5, delivered = ?6, filtered = ?7, dead = ?8,"
                  " attempts = ?9, retries = ?10, lost = ?11, pending = ?12"
@@ -134,14 +134,6 @@ static const char *const texts[STATEMENTS] = {
     [RETRY_DEAD] = "UPDATE retry SET event_dead = ?3"
                    " WHERE lane = ?1 AND seq = ?2",
     [RETRY_ALL] = "SELECT * FROM retry WHERE lane = ?1 ORDER BY seq",
-    [TOKEN_PUT] = "INSERT OR REPLACE INTO token VALUES(?1, ?2, ?3, ?4)",
-    [TOKEN_DROP] = "DELETE FROM token WHERE destination = ?1",
-    [TOKEN_ALL] = "SELECT * FROM token",
-    [PAUSE_ADD] = "INSERT OR REPLACE INTO paused VALUES(?1, ?2)",
-    [PAUSE_DROP] = "DELETE FROM paused WHERE destination = ?1",
-    [PAUSE_FIND] = "SELECT why FROM paused WHERE destination = ?1",
-    [PACE_PUT] = "INSERT OR REPLACE INTO pace VALUES(?1, ?2, ?3, ?4)",
-    [PACE_FIND] = "SELECT tokens, at, out FROM pace WHERE destination = ?1",
     [SEGMENT_PUT] = "INSERT OR REPLACE INTO outcome_segment"
                     " VALUES(?1, ?2, ?3, ?4)",
     [SEGMENT_DROP] = "DELETE FROM outcome_segment WHERE n = ?1",
@@ -471,12 +463,21 @@ static void read_lane(sqlite3_stmt *q, struct state_lane *out)
     out->pending_count = (uint32_t)(bytes / sizeof *out->pending);
     out->replay = (uint32_t)sqlite3_column_int64(q, 16);
     out->until = (uint64_t)sqlite3_column_int64(q, 17);
+    out->mark = (uint64_t)sqlite3_column_int64(q, 18);
     out->pending = NULL;
     if (out->pending_count) {
         out->pending = xcalloc(out->pending_count, sizeof *out->pending);
         memcpy(out->pending, sqlite3_column_blob(q, 14),
                out->pending_count * sizeof *out->pending);
     }
+}
+
+static int64_t new_mark(void)
+{
+    int64_t mark;
+
+    random_bytes(&mark, sizeof mark);
+    return mark;
 }
 
 int state_lane_open(struct state *s, uint32_t source, const char *destination,
@@ -508,6 +509,7 @@ int state_lane_open(struct state *s, uint32_t source, const char *destination,
         bind_int(s, q, 5, (int64_t)start.offset);
         bind_int(s, q, 6, replay);
         bind_int(s, q, 7, (int64_t)until);
+        bind_int(s, q, 8, new_mark());
         if (state_change(s, q, e) != 0)
             return -1;
         *made = true;
@@ -799,87 +801,4 @@ int state_retry_mark(struct state *s, uint32_t lane, uint64_t seq, bool dead,
     bind_int(s, q, 2, (int64_t)seq);
     bind_int(s, q, 3, dead);
     return state_change(s, q, e);
-}
-
-int state_token_put(struct state *s, mf_str destination, mf_str origin,
-                    mf_str tokens, int64_t expires_ms, struct err *e)
-{
-    sqlite3_stmt *q = use(s, tokens.len ? TOKEN_PUT : TOKEN_DROP);
-
-    bind_text(s, q, 1, destination);
-    if (tokens.len) {
-        bind_text(s, q, 2, origin);
-        bind_text(s, q, 3, tokens);
-        bind_int(s, q, 4, expires_ms);
-    }
-    return state_change(s, q, e);
-}
-
-int state_tokens(struct state *s,
-                 void (*each)(void *arg, mf_str destination, mf_str origin,
-                              mf_str tokens, int64_t expires_ms),
-                 void *arg, struct err *e)
-{
-    sqlite3_stmt *q = use(s, TOKEN_ALL);
-    int rc;
-
-    while ((rc = sqlite3_step(q)) == SQLITE_ROW)
-        each(arg, text_at(q, 0), text_at(q, 1), text_at(q, 2),
-             sqlite3_column_int64(q, 3));
-    sqlite3_reset(q);
-    return rc == SQLITE_DONE ? 0 : failed(s, "tokens cannot be read", e);
-}
-
-int state_pause(struct state *s, const char *destination, bool on,
-                const char *why, struct err *e)
-{
-    sqlite3_stmt *q = use(s, on ? PAUSE_ADD : PAUSE_DROP);
-
-    bind_text(s, q, 1, mf_cstr(destination));
-    if (on)
-        bind_text(s, q, 2, mf_cstr(why));
-    return state_change(s, q, e);
-}
-
-bool state_paused(struct state *s, const char *destination, char *why,
-                  size_t size)
-{
-    sqlite3_stmt *q = use(s, PAUSE_FIND);
-    bool found;
-
-    bind_text(s, q, 1, mf_cstr(destination));
-    found = sqlite3_step(q) == SQLITE_ROW;
-    snprintf(why, size, "%s",
-             found ? (const char *)sqlite3_column_text(q, 0) : "");
-    sqlite3_reset(q);
-    return found;
-}
-
-int state_pace_put(struct state *s, const char *destination,
-                   const struct state_pace *p, struct err *e)
-{
-    sqlite3_stmt *q = use(s, PACE_PUT);
-
-    bind_text(s, q, 1, mf_cstr(destination));
-    bind_int(s, q, 2, (int64_t)(p->tokens * MILLION));
-    bind_int(s, q, 3, p->at_ms);
-    bind_int(s, q, 4, p->out);
-    return state_change(s, q, e);
-}
-
-bool state_pace(struct state *s, const char *destination,
-                struct state_pace *p)
-{
-    sqlite3_stmt *q = use(s, PACE_FIND);
-    bool found;
-
-    bind_text(s, q, 1, mf_cstr(destination));
-    found = sqlite3_step(q) == SQLITE_ROW;
-    if (found) {
-        p->tokens = (double)sqlite3_column_int64(q, 0) / MILLION;
-        p->at_ms = sqlite3_column_int64(q, 1);
-        p->out = sqlite3_column_int(q, 2) != 0;
-    }
-    sqlite3_reset(q);
-    return found;
 }

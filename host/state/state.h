@@ -38,6 +38,7 @@ struct state_lane {
     uint32_t id, source;
     uint32_t replay; /* the job it is of (replays.h), 0: the live lane */
     uint64_t until;  /* of a replay: the last number it reads */
+    uint64_t mark;   /* random: no other lane has it, or ever had */
     char destination[72], source_name[72];
     uint64_t start; /* the first event that was its own to read */
     struct journal_pos next;

@@ -65,6 +65,7 @@ static void generation_free(struct generation *n, bool kill)
 {
     struct supervisor *s = n->group->s;
 
+    delivered_gather(s, n);
     lanes_release(s, n);
     pace_release(s, n);
     tokens_release(s, n);
@@ -341,6 +342,12 @@ static int share(struct generation *n, struct err *e)
     return 0;
 }
 
+static void close_given(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
 static struct generation *generation_start(struct group *g, struct err *e)
 {
     struct supervisor *s = g->s;
@@ -350,10 +357,12 @@ static struct generation *generation_start(struct group *g, struct err *e)
     struct child_events events = { on_message, on_ended, n };
     struct child_spec spec = { .role = "worker", .name = g->key,
                                .uid = s->uid, .gid = s->gid };
-    int plugin_fd;
+    int plugin_fd, receipts_fd;
 
     n->group = g;
     n->slot_fd = n->wake_fd = -1;
+    n->waker = waker_take(s);
+    receipts_fd = delivered_file(s, n->waker);
     plugin_fd = store_open(s->store, g->plugin, hash, e);
     if (plugin_fd < 0 || share(n, e) != 0)
         goto fail;
@@ -364,13 +373,14 @@ static struct generation *generation_start(struct group *g, struct err *e)
     spec.fds[CHILD_SLOT_FD] = n->slot_fd;
     spec.fds[CHILD_WAKE_FD] = n->wake_fd;
     spec.fds[CHILD_PLUGIN_FD] = plugin_fd;
+    spec.fds[CHILD_RECEIPTS_FD] = receipts_fd;
     n->child = child_start(s->base, &spec, &events, e);
     if (!n->child)
         goto fail;
     close(plugin_fd);
+    close_given(receipts_fd);
     n->spec = xstrdup(fall_back ? g->good : g->spec);
     snprintf(n->hash, sizeof n->hash, "%s", hash);
-    n->waker = waker_take(s);
     waker_tell(s, n);
     n->timer = evtimer_new(s->base, on_timer, n);
     set_timer(n, READY_WITHIN_MS);
@@ -378,12 +388,11 @@ static struct generation *generation_start(struct group *g, struct err *e)
     poison_tell(g, n);
     return n;
 fail:
-    if (plugin_fd >= 0)
-        close(plugin_fd);
-    if (n->slot_fd >= 0)
-        close(n->slot_fd);
-    if (n->wake_fd >= 0)
-        close(n->wake_fd);
+    s->wakers[n->waker] = false;
+    close_given(receipts_fd);
+    close_given(plugin_fd);
+    close_given(n->slot_fd);
+    close_given(n->wake_fd);
     free(n);
     return NULL;
 }

@@ -34,6 +34,7 @@ static struct sup_lane *add(struct supervisor *s, const struct state_lane *f)
     struct sup_lane *l = xcalloc(1, sizeof *l);
 
     l->id = f->id;
+    l->mark = f->mark;
     l->source = f->source;
     l->replay = f->replay;
     l->until = f->until;
@@ -135,6 +136,7 @@ struct collect {
     struct msg_retry_key *drop;
     size_t drop_count, drop_cap;
     uint32_t count;
+    uint64_t least; /* number of an event that has not ended */
 };
 
 static bool is_pending(const struct sup_lane *l, uint64_t seq)
@@ -152,6 +154,8 @@ static void add_retry(void *arg, const struct msg_retry *r, mf_str error,
 {
     struct collect *c = arg;
 
+    if (r->key.seq < c->least)
+        c->least = r->key.seq;
     if (!is_pending(c->lane, r->key.seq)) {
         struct msg_retry m = *r;
         bool gone = r->key.seq < atomic_load(&c->s->head->first);
@@ -176,8 +180,10 @@ static void give(struct supervisor *s, struct generation *to,
                  struct sup_lane *l)
 {
     struct buf b;
-    struct collect c = { .s = s, .lane = l, .to = &b };
+    struct collect c = { .s = s, .lane = l, .to = &b,
+                         .least = l->state.next.seq };
     struct msg_lane m = { .lane = l->id,
+                          .mark = l->mark,
                           .source = l->source,
                           .next = l->state.next,
                           .counters = l->state.counters,
@@ -193,12 +199,16 @@ static void give(struct supervisor *s, struct generation *to,
     buf_init(&b, IPC_MESSAGE_MAX);
     buf_add(&b, &m, sizeof m);
     buf_add(&b, l->pending, m.pending_count * sizeof *l->pending);
+    for (uint32_t i = 0; i < m.pending_count; i++)
+        if (l->pending[i].seq < c.least)
+            c.least = l->pending[i].seq;
     if (state_retries(s->state, l->id, add_retry, &c, &e) != 0)
         supervisor_log_state_error(s, &e);
     for (size_t i = 0; i < c.drop_count; i++)
         if (state_retry_drop(s->state, &c.drop[i], &e) != 0)
             supervisor_log_state_error(s, &e);
     free(c.drop);
+    m.receipt_count = delivered_give(l, c.least, &b);
     buf_puts(&b, l->source_name);
     buf_str(&b, where);
     buf_puts(&b, l->destination->name);
@@ -457,6 +467,7 @@ void lanes_message(struct supervisor *s, const struct generation *from,
 void lane_free_one(struct sup_lane *l)
 {
     free(l->pending);
+    free(l->known);
     buf_deinit(&l->waiting);
     ledger_deinit(&l->outcomes);
     free(l);

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * listen.c - the listening sockets, which belong to the supervisor: ingest may
- * crash and come back, and nobody's connection is refused meanwhile. */
+ * crash and come back, and nobody's connection is refused meanwhile.
+ *
+ * An address of ingest has a socket for each thread, so that the kernel deals
+ * out connections and threads share nothing. Their number stays as it is while
+ * the address is listened on: what waits in a socket's queue ends with it. */
 #include "supervisor/supervisor.h"
 
 #include "base/io.h"
@@ -69,12 +73,14 @@ static void bound_text(int fd, char *out, size_t size)
  * noticed, which may be a moment after the next one starts: so at the start
  * an address in use is tried for a while. */
 static int bind_to(int fd, const struct sockaddr_storage *a, socklen_t len,
-                   bool patient)
+                   bool shared, bool patient)
 {
-    int left = patient ? BIND_TRIES : 1;
+    int left = patient ? BIND_TRIES : 1, one = 1;
 
     for (;;) {
         if (bind(fd, (const struct sockaddr *)a, len) == 0 &&
+            (!shared || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one,
+                                   sizeof one) == 0) &&
             listen(fd, BACKLOG) == 0)
             return 0;
         if (errno != EADDRINUSE || --left == 0)
@@ -83,39 +89,93 @@ static int bind_to(int fd, const struct sockaddr_storage *a, socklen_t len,
     }
 }
 
-static struct listener *open_listener(const struct conf_address *a,
-                                      bool patient, struct err *e)
+static int new_socket(const struct conf_address *a, int family)
 {
-    struct sockaddr_storage addr;
-    socklen_t len = to_sockaddr(a, &addr);
-    int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                    0);
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int one = 1, zero = 0;
-    struct listener *l;
 
-    if (fd < 0) {
-        err_sys(e, "%s: no socket", a->text);
-        return NULL;
-    }
+    if (fd < 0)
+        return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (!a->host)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
-    if (bind_to(fd, &addr, len, patient) != 0) {
-        err_sys(e, "%s cannot be listened on", a->text);
-        close(fd);
-        return NULL;
-    }
-    l = xcalloc(1, sizeof *l);
-    l->fd = fd;
-    snprintf(l->configured, sizeof l->configured, "%s", a->text);
+    return fd;
+}
+
+static void close_sockets(struct listener *l)
+{
+    while (l->count)
+        close(l->fds[--l->count]);
+}
+
+/* The first socket is bound without SO_REUSEPORT: so an address that another
+ * server has is in use, also when that shares it among sockets of its own. */
+static int open_first(struct listener *l, const struct conf_address *a,
+                      bool shared, bool patient)
+{
+    struct sockaddr_storage addr;
+    socklen_t len = to_sockaddr(a, &addr);
+    int fd = new_socket(a, addr.ss_family);
+
+    if (fd < 0)
+        return -1;
+    l->fds[l->count++] = fd;
+    if (bind_to(fd, &addr, len, shared, patient) != 0)
+        return -1;
     bound_text(fd, l->bound, sizeof l->bound);
-    return l;
+    return 0;
+}
+
+/* The others of the same address and port. */
+static int open_others(struct listener *l, const struct conf_address *a,
+                       unsigned count)
+{
+    struct sockaddr_storage addr;
+    socklen_t len = sizeof addr;
+    int one = 1;
+
+    getsockname(l->fds[0], (struct sockaddr *)&addr, &len);
+    while (l->count < count) {
+        int fd = new_socket(a, addr.ss_family);
+
+        if (fd < 0)
+            return -1;
+        l->fds[l->count++] = fd;
+        if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) != 0 ||
+            bind_to(fd, &addr, len, true, false) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static struct listener *open_listener(const struct conf_address *a,
+                                      unsigned count, bool patient,
+                                      struct err *e)
+{
+    struct listener *l = xcalloc(1, sizeof *l);
+
+    ASSERT(count >= 1 && count <= LISTEN_SOCKETS_MAX);
+    snprintf(l->configured, sizeof l->configured, "%s", a->text);
+    if (open_first(l, a, count > 1, patient) == 0 && open_others(l, a, count) == 0)
+        return l;
+    err_sys(e, "%s cannot be listened on", a->text);
+    close_sockets(l);
+    free(l);
+    return NULL;
 }
 
 static void tell(struct supervisor *s, const struct listener *l)
 {
-    if (s->ingest_ready)
-        child_send(s->ingest, MSG_LISTEN, l->bound, strlen(l->bound), l->fd);
+    char text[sizeof(struct msg_listen) + sizeof l->bound];
+    struct msg_listen m = { .count = l->count };
+    size_t len = strlen(l->bound);
+
+    memcpy(text + sizeof m, l->bound, len);
+    for (; s->ingest_ready && m.index < m.count; m.index++) {
+        memcpy(text, &m, sizeof m);
+        child_send(s->ingest, MSG_LISTEN, text, sizeof m + len,
+                   l->fds[m.index]);
+    }
 }
 
 void listen_tell_ingest(struct supervisor *s)
@@ -140,7 +200,7 @@ static void drop_unkept(struct supervisor *s)
                        -1);
         log_info("no longer listening on %s", l->bound);
         *at = l->next;
-        close(l->fd);
+        close_sockets(l);
         free(l);
     }
 }
@@ -155,7 +215,7 @@ static int keep_or_open(struct supervisor *s, const struct conf_address *a,
             l->keep = true;
             return 0;
         }
-    l = open_listener(a, !s->admin_listener, e);
+    l = open_listener(a, s->threads, !s->admin_listener, e);
     if (!l)
         return -1;
     l->keep = true;
@@ -180,7 +240,7 @@ int listen_update(struct supervisor *s, const struct config *c, struct err *e)
             l->keep = true;
     drop_unkept(s);
     if (!s->admin_listener)
-        s->admin_listener = open_listener(&c->admin.listen, true, e);
+        s->admin_listener = open_listener(&c->admin.listen, 1, true, e);
     if (!s->admin_listener)
         return -1;
     if (s->data_fd >= 0 && listen_write_addresses(s, e) != 0)
@@ -220,11 +280,11 @@ void listen_close(struct supervisor *s)
         struct listener *l = s->listeners;
 
         s->listeners = l->next;
-        close(l->fd);
+        close_sockets(l);
         free(l);
     }
     if (s->admin_listener) {
-        close(s->admin_listener->fd);
+        close_sockets(s->admin_listener);
         free(s->admin_listener);
         s->admin_listener = NULL;
     }

@@ -282,6 +282,7 @@ static void tell_ingest(struct supervisor *s, const struct config *c)
     json_kint(&w, "max_batch_bytes", (int64_t)c->ingest.max_batch_bytes);
     json_kint(&w, "dedupe_window_ms", c->ingest.dedupe_window_ms);
     json_kint(&w, "dedupe_memory", (int64_t)c->ingest.dedupe_memory);
+    json_kint(&w, "threads", s->threads);
     json_kint(&w, "retention_ms", c->journal.retention_ms);
     json_kint(&w, "max_bytes", (int64_t)c->journal.max_bytes);
     json_key(&w, MF_STR("sources"));
@@ -486,6 +487,8 @@ static void check_fixed(const struct config *old, const struct config *new,
         outcome_add(o, "section", "data_dir", "refused", text);
     if (old->journal.engine != new->journal.engine)
         outcome_add(o, "section", "journal", "refused", text);
+    if (old->ingest.threads != new->ingest.threads)
+        outcome_add(o, "section", "ingest", "refused", text);
     if (strcmp(old->admin.listen.text, new->admin.listen.text) != 0)
         outcome_add(o, "section", "admin", "refused", text);
 }

@@ -320,7 +320,7 @@ static void start_admin(struct supervisor *s)
     s->admin_restarts.started_ms = clock_mono_ms();
     reload_tell_children(s);
     child_send(s->admin, MSG_LISTEN, s->admin_listener->bound,
-               strlen(s->admin_listener->bound), s->admin_listener->fd);
+               strlen(s->admin_listener->bound), s->admin_listener->fds[0]);
 }
 
 /* ---- signals ---- */
@@ -469,6 +469,10 @@ static int open_all(struct supervisor *s, struct err *e)
         records_load(s, e) != 0 || replays_load(s, e) != 0 ||
         letters_load(s, e) != 0 || tokens_load(s, e) != 0)
         return -1;
+    s->receipts_fd = open_dir(dir, "receipts", 0700, e);
+    if (s->receipts_fd < 0)
+        return -1;
+    delivered_load(s);
     return share_head(s, e);
 }
 
@@ -500,6 +504,8 @@ static void close_all(struct supervisor *s)
     replays_free(s);
     close_state(s);
     lanes_free(s);
+    if (s->receipts_fd >= 0)
+        close(s->receipts_fd);
     tokens_free(s);
     tracking_free(s);
     listen_close(s);
@@ -533,8 +539,9 @@ int supervisor_run(const char *config_path, struct config *config)
     log_level((enum log_level)config->log_level);
     s->config_path = xstrdup(config_path);
     s->config = config;
+    s->threads = (unsigned)config->ingest.threads;
     s->data_fd = s->journal_fd = s->head_fd = s->lock_fd = -1;
-    s->ledger_fd = -1;
+    s->ledger_fd = s->receipts_fd = -1;
     s->started_ms = clock_mono_ms();
     s->base = event_base_new();
     ASSERT(s->base);

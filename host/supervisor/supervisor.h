@@ -49,6 +49,7 @@
 #define STRIKES_RUN 5 /* such events in a row that hold a destination */
 #define STRIKES_MAX      64    /* events of a group that are remembered */
 #define SECOND_LOOK_MS  2500  /* after a refused file that had just changed */
+#define LISTEN_SOCKETS_MAX 64 /* of an address, one a thread of ingest */
 #define OUTCOMES_KEPT    32    /* reloads whose outcome can be asked for */
 
 /* A plugin as found in the directory. */
@@ -87,6 +88,9 @@ struct sup_lane {
     bool range_grew;
     int64_t unread_ms; /* when its oldest unread event came; 0: not known */
     bool near_retention; /* it is about to lose what it has not read */
+    uint64_t mark;       /* names it in receipts */
+    struct receipt *known; /* delivered.c: parts its state may not know of */
+    size_t known_count, known_cap;
 };
 
 struct sup_destination {
@@ -157,7 +161,8 @@ struct group {
 struct listener {
     struct listener *next;
     char configured[128], bound[128];
-    int fd;
+    int fds[LISTEN_SOCKETS_MAX]; /* of one address and port */
+    unsigned count;
     bool keep;
 };
 
@@ -185,7 +190,7 @@ struct supervisor {
     int64_t records_watch_ms; /* monotonic; not before */
     bool segment_untold; /* it is longer than state.db says */
     bool segments_gone;  /* rows were dropped: their files go after a commit */
-    int ledger_fd;
+    int ledger_fd, receipts_fd;
     struct plugin_store *store;
     int data_fd, journal_fd, head_fd, lock_fd;
     struct journal_head *head;
@@ -199,6 +204,7 @@ struct supervisor {
     struct event *ingest_restart, *admin_restart;
     char *ingest_stats; /* JSON as last told, or NULL */
     struct listener *listeners, *admin_listener;
+    unsigned threads; /* of ingest, as the first configuration said */
 
     struct plugin_files files; /* as the last scan found them */
     struct version versions[VERSIONS_MAX];
@@ -290,6 +296,18 @@ void pace_message(struct supervisor *s, const struct generation *from,
                   mf_str text);
 /* The worker has ended. */
 void pace_release(struct supervisor *s, const struct generation *n);
+
+/* ---- delivered.c ---- */
+/* What the last run left. After lanes_load(). */
+void delivered_load(struct supervisor *s);
+/* The file of the worker with that number with ingest; -1: it has none. */
+int delivered_file(struct supervisor *s, uint32_t number);
+/* The worker is gone: what it delivered and could not report of the lanes it
+ * still has. */
+void delivered_gather(struct supervisor *s, const struct generation *n);
+/* Appends struct receipt of events from `least` on, the oldest that the lane's
+ * state does not count as ended; forgets others. How many. */
+uint32_t delivered_give(struct sup_lane *l, uint64_t least, struct buf *to);
 
 /* ---- records.c ---- */
 /* After lanes_load(). */

@@ -38,6 +38,10 @@ class Cases:
             else:
                 self.nameless.append((e, envelope, kind))
 
+    def accepted(self):
+        """How many events are to be stored."""
+        return len(self.expected) + len(self.nameless)
+
     def exchange(self, data, to_head=False):
         with Wire(self.host) as wire:
             wire.write(data)

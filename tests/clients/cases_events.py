@@ -12,6 +12,7 @@ from cases import (BATCH_BYTES, BATCH_EVENTS, EVENT_BYTES, OTHER_KEY,
 from kit import LETTERS, TYPES, WRITE_KEY, basic, check, chunks, request
 
 BOMB_BYTES = 100 << 20
+CONSENT = 'Segment Consent Preference Updated'
 
 
 # ---- paths and write keys ---------------------------------------------------
@@ -243,6 +244,11 @@ NOT_VALID = [
     ('track', {'messageId': 'm' * 101}, 'message_id_too_long'),
     ('track', {'messageId': {}}, 'message_id_not_string'),
     ('track', {'x%d' % i: i for i in range(200)}, 'too_many_members'),
+    ('track', {'event': CONSENT, 'context': {}},
+     'consent_categorypreferences_should_exist'),
+    ('track', {'event': CONSENT, 'context': {'consent': {
+        'categoryPreferences': {'ads': 'yes'}}}},
+     'consent_categorypreferences_fields_should_be_bool'),
 ]
 
 
@@ -302,6 +308,10 @@ VALID = [
     {'context': {'ip': '203.0.113.7', 'library': {'name': 'x'},
                  'traits': {'a': 1}, 'custom': [1, {'two': 2}]}},
     {'integrations': {'All': True, 'Mixpanel': {'a': 1}, 'X': False}},
+    {'event': CONSENT, 'context': {'consent': {
+        'categoryPreferences': {'ads': False, 'use': True}, 'version': 2}}},
+    {'_metadata': {'bundled': ['Segment.io'], 'unbundled': [],
+                   'bundledIds': []}, 'context': {'direct': True}},
 ]
 
 

@@ -1,46 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 #
-# cases_test.py - what a client can bring about, row by row: which answer it
+# cases_test.py - what a client can bring about, case by case: which answer it
 # gets, and what is stored. In the end the file of a destination must hold each
 # event that was accepted once, with all its fields, and nothing else: whatever
-# a refused request carried must not be there.
+# a refused request carried must not be there. A table tells what was seen.
 #
-# A row is a function of Cases, its name says what it is. With MANIFOLD_VECTORS
-# set, JSONTestSuite is run too, as values of a property.
+# A row is a function of Cases, its name says what it is; cases_table.py says
+# which case it belongs to. With MANIFOLD_VECTORS set, JSONTestSuite is run too.
 
-import collections
-import json
-import os
 import time
 
-import cases_events
-import cases_http
-from cases import OTHER_KEY, Cases, check_refusal
-from kit import WRITE_KEY, await_stored, check, faults_of, request, start
+import cases_json
+import cases_table
+from cases import OTHER_KEY, Cases
+from kit import WRITE_KEY, Wire, await_stored, check, faults_of, start
 from harness import Failure, arguments, run, say
-
-
-def json_suite(c):
-    directory = os.path.join(os.environ['MANIFOLD_VECTORS'], 'json')
-    done = collections.Counter()
-    for name in sorted(os.listdir(directory)):
-        if name[:2] not in ('y_', 'n_', 'i_'):
-            continue
-        with open(os.path.join(directory, name), 'rb') as f:
-            value = f.read()
-        e = json.dumps(c.event()).encode()
-        body = e[:-1] + b', "properties": {"v": ' + value + b'}}'
-        answer = c.exchange(request('/v1/track', body))
-        done[name[:2], answer.status] += 1
-        check(answer.status == 400 if name[0] == 'n' else
-              answer.status in ((200, 400) if name[0] == 'i' else (200,)),
-              '%s: %s' % (name, answer))
-        if answer.status == 200:
-            c.accept(body)
-        else:
-            check_refusal(answer)
-    check(sum(done.values()) > 300, 'only %s' % done)
 
 
 def compare(c, lines):
@@ -62,31 +37,44 @@ def compare(c, lines):
         yield '%s is not stored' % name
 
 
+def run_row(c, row, failed):
+    began = time.monotonic()
+    try:
+        row(c)
+    except (Failure, OSError) as e:
+        failed.append('%s: %s' % (row.__name__, e))
+    if time.monotonic() - began > 1:
+        say('%s took %.1f s' % (row.__name__, time.monotonic() - began))
+
+
+def run_case(c, case, decided, rows, failed):
+    """Its line of the table."""
+    before = c.accepted()
+    Wire.seen.clear()
+    for row in rows:
+        run_row(c, row, failed)
+    return case, decided, dict(Wire.seen), c.accepted() - before
+
+
 def test(box):
+    check(not cases_table.forgotten(),
+          'rows of no case: %s' % cases_table.forgotten())
+    cases = cases_table.CASES
+    if not cases_json.directory():
+        say('without JSONTestSuite: MANIFOLD_VECTORS is not set')
+        cases = cases_table.without_suite()
     host = start(box, (WRITE_KEY, OTHER_KEY))
     c = Cases(host)
-    rows = cases_events.ROWS + cases_http.ROWS
-    if os.environ.get('MANIFOLD_VECTORS'):
-        rows = rows + [json_suite]
-    else:
-        say('without JSONTestSuite: MANIFOLD_VECTORS is not set')
     failed = []
-    for row in rows:
-        began = time.monotonic()
-        try:
-            row(c)
-        except (Failure, OSError) as e:
-            failed.append('%s: %s' % (row.__name__, e))
-        if time.monotonic() - began > 1:
-            say('%s took %.1f s' % (row.__name__, time.monotonic() - began))
+    done = [run_case(c, *case, failed) for case in cases]
     lines = await_stored(box, host)
     wrong = list(compare(c, lines))
+    say('\n'.join(cases_table.lines(done)))
     check(not failed and not wrong,
-          '%d of %d rows, %d events stored wrongly\n%s' %
-          (len(failed), len(rows), len(wrong),
-           '\n'.join(failed + wrong[:30])))
-    say('%d rows, %d events stored, each as it was accepted' %
-        (len(rows), len(lines)))
+          '%d rows failed, %d events stored wrongly\n%s' %
+          (len(failed), len(wrong), '\n'.join(failed + wrong[:30])))
+    say('%d cases, %d events stored, each as it was accepted' %
+        (len(cases), len(lines)))
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@
 # promises: nothing of an event is lost or changed but what stands there.
 
 import base64
+import collections
 import datetime
 import decimal
 import json
@@ -119,12 +120,24 @@ class Answer:
     def json(self):
         return json.loads(self.body)
 
+    def label(self):
+        """'200', '200 image/gif', '400 invalid_json'"""
+        kind = self.header('Content-Type')
+        code = None
+        if self.body and kind == 'application/json':
+            code = self.json().get('code')
+        elif self.body:
+            code = kind
+        return '%d %s' % (self.status, code) if code else str(self.status)
+
     def __str__(self):
         return '%d %s' % (self.status, self.body[:200])
 
 
 class Wire:
     """One connection. read() gives the next answer, None at its end."""
+
+    seen = collections.Counter() # answers of all connections, by label
 
     def __init__(self, host, timeout=ANSWER_SECONDS):
         address, port = host.addresses['ingest'][0].rsplit(':', 1)
@@ -163,6 +176,7 @@ class Wire:
         while len(self.data) < length:
             check(self.more(), 'the answer is cut off: %s' % head)
         answer.body, self.data = self.data[:length], self.data[length:]
+        Wire.seen[answer.label()] += 1
         return answer
 
 

@@ -11,11 +11,18 @@ function(client_test name file)
                 --manifold $<TARGET_FILE:manifold>
                 --plugins ${CMAKE_BINARY_DIR}/plugins ${ARGN})
         set_tests_properties(clients.${name} PROPERTIES
-            LABELS clients TIMEOUT 180 SKIP_RETURN_CODE 77)
+            LABELS clients TIMEOUT 300 SKIP_RETURN_CODE 77)
     endif()
 endfunction()
 
-client_test(segment-node segment_node.py
-    --cache ${CMAKE_BINARY_DIR}/clients/segment-node)
+foreach(sdk segment legacy rudder)
+    client_test(node-${sdk} node_sdk.py --sdk ${sdk}
+        --cache ${CMAKE_BINARY_DIR}/clients/node)
+endforeach()
+foreach(version 2.3.4 2.4.0)
+    client_test(python-${version} python_sdk.py --version ${version}
+        --cache ${CMAKE_BINARY_DIR}/clients/python-${version})
+endforeach()
+client_test(go go_sdk.py --cache ${CMAKE_BINARY_DIR}/clients/go)
 client_test(wire wire_test.py)
 client_test(cases cases_test.py)

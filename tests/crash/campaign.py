@@ -20,7 +20,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 '..', 'integration'))
 
-from harness import Host, arguments, check, children, role, run, say, until
+from harness import (Host, arguments, check, children, ingest_threads, role,
+                     run, say, until)
 
 __all__ = ['Campaign', 'arguments', 'check', 'children', 'percentile', 'role',
            'rss', 'run', 'say', 'until']
@@ -194,7 +195,8 @@ class Campaign:
 
     def config(self, destinations, **more):
         c = self.box.config(destinations, **more)
-        c['ingest'] = dict({'listen': ['127.0.0.1:%d' % self.ingest]},
+        c['ingest'] = dict(ingest_threads(),
+                           listen=['127.0.0.1:%d' % self.ingest],
                            **more.get('ingest', {}))
         c['sources']['web']['write_key'] = KEY
         self.box.write_config(c)

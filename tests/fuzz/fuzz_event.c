@@ -92,6 +92,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     env.context = json_get(batch, MF_STR("context"));
     env.integrations = json_get(batch, MF_STR("integrations"));
     env.sent_at = json_get(batch, MF_STR("sentAt"));
+    env.client_ip = MF_STR("203.0.113.7");
+    env.from_page = part[1].len % 2;
     if (event.type != MF_ABSENT) {
         for (env.type = -1; env.type < EVENT_TYPES; env.type++)
             normalise(event, &env);

@@ -572,6 +572,12 @@ def alive(pid):
         return False
 
 
+def ingest_threads():
+    """MANIFOLD_TEST_THREADS=N runs any test with N threads of ingest."""
+    n = os.environ.get('MANIFOLD_TEST_THREADS')
+    return {'threads': int(n)} if n else {}
+
+
 # ---- the box ---------------------------------------------------------------
 
 class Box:
@@ -626,7 +632,7 @@ class Box:
         c = {
             'data_dir': 'data',
             'plugins_dir': 'plugins',
-            'ingest': {'listen': ['127.0.0.1:0']},
+            'ingest': dict({'listen': ['127.0.0.1:0']}, **ingest_threads()),
             'admin': {'listen': '127.0.0.1:0'},
             'sources': {'web': {'write_key': WRITE_KEY,
                                 'destinations': sorted(destinations)}},

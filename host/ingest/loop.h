@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * loop.h - one event loop of ingest: connections, their requests, and the
+ * answers when they are durable.
+ *
+ * There are as many as ingest.threads says; each has an HTTP server, an API
+ * (api.h) and sources with counters of its own, and shares nothing but the
+ * intake (intake.h). The first is turned by the thread that talks with the
+ * supervisor, which tells the others by mail. */
+#ifndef INGEST_LOOP_H
+#define INGEST_LOOP_H
+
+#include "ingest/api.h"
+#include "ingest/mailbox.h"
+
+#include <event2/event.h>
+
+struct loop;
+
+struct loop_options {
+    struct intake *intake;
+    struct event_base *base; /* turned by the caller; NULL: by a thread */
+    /* Gets MSG_INGEST_DEAD and MAIL_DRAINED; borrowed. */
+    struct mailbox *house;
+    unsigned number; /* of this one, from 0 */
+    unsigned share;  /* of how many: they have equal parts of limits */
+    void (*woken)(void *arg); /* after each wake-up, in its thread; or NULL */
+    void *arg;
+};
+
+/* What loops have counted; sums. */
+struct loop_counts {
+    uint64_t answered, unknown_keys, bad_requests, overloads;
+    struct http_counters http;
+};
+
+struct loop *loop_new(const struct loop_options *o);
+/* The thread ends, connections are closed; what it has counted stays. */
+void loop_stop(struct loop *l);
+void loop_free(struct loop *l); /* stopped */
+
+/* From any thread; each is done in the order of these calls. */
+void loop_configure(struct loop *l, const struct keys *k); /* copied */
+void loop_listen(struct loop *l, mf_str address, int fd);  /* duplicated */
+void loop_unlisten(struct loop *l, mf_str address);
+void loop_drain(struct loop *l, uint32_t ms);
+/* Adds what the loop has told last, about a tenth of a second ago. */
+void loop_sum(struct loop *l, struct loop_counts *to, struct keys *sources);
+
+#endif

@@ -44,6 +44,7 @@ struct ingest {
     struct keys keys; /* as told last; the counters are sums of the loops' */
     struct loop *loops[INTAKE_LOOPS_MAX];
     unsigned loop_count, drained;
+    uint64_t configured, took; /* times, of the loops together */
     struct mailbox house; /* from the loops */
     struct loop_counts counts;
     struct journal_head *head;
@@ -195,6 +196,14 @@ static void on_stats(evutil_socket_t fd, short what, void *arg)
     tell_stats(g);
 }
 
+/* When all loops have all that was said, it counts. */
+static void on_took(struct ingest *g)
+{
+    if (++g->took == g->configured)
+        ipc_send(g->ipc, MSG_INGEST_TOOK, &g->keys.number,
+                 sizeof g->keys.number, -1);
+}
+
 /* Mail of the loops. */
 static void on_mail(evutil_socket_t fd, short what, void *arg)
 {
@@ -207,6 +216,8 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
         next = m->next;
         if (m->type == MAIL_DRAINED)
             g->drained++;
+        else if (m->type == MAIL_TOOK)
+            on_took(g);
         else
             ipc_send(g->ipc, m->type, m->data, m->len, -1);
         free(m);
@@ -332,6 +343,7 @@ static void configure(struct ingest *g, mf_str text)
     configure_dedupe(g);
     if (first && start(g) != 0)
         return;
+    g->configured += g->loop_count;
     for (unsigned i = 0; i < g->loop_count; i++)
         loop_configure(g->loops[i], &g->keys);
     if (first)

@@ -230,6 +230,7 @@ int keys_update(struct keys *k, mf_str json, struct err *e)
     new.retention_ms = number_of(root, "retention_ms");
     new.max_bytes = (uint64_t)number_of(root, "max_bytes");
     new.threads = (unsigned)number_of(root, "threads");
+    new.number = (uint64_t)number_of(root, "number");
     list = json_get(root, MF_STR("sources"));
     new.sources = xcalloc(json_count(list) + 1, sizeof *new.sources);
     arena_init(&a, 64 << 20);

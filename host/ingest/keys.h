@@ -41,6 +41,7 @@ struct keys {
     int64_t dedupe_window_ms, retention_ms;
     uint64_t dedupe_memory, max_bytes;
     unsigned threads;
+    uint64_t number; /* of this configuration */
     struct plans plans;
 };
 

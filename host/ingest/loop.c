@@ -151,6 +151,7 @@ static void take_keys(struct loop *l, mf_str text)
     keys_replace(&l->api.keys, &k);
     l->reconfigured = true;
     limit_bodies(l);
+    mailbox_post(l->house, MAIL_TOOK, NULL, 0, -1);
 }
 
 static void listen_on(struct loop *l, mf_str address, int fd)

@@ -20,7 +20,7 @@ struct loop;
 struct loop_options {
     struct intake *intake;
     struct event_base *base; /* turned by the caller; NULL: by a thread */
-    /* Gets MSG_INGEST_DEAD and MAIL_DRAINED; borrowed. */
+    /* Gets MSG_INGEST_DEAD, MAIL_DRAINED, MAIL_TOOK; borrowed. */
     struct mailbox *house;
     unsigned number; /* of this one, from 0 */
     unsigned share;  /* of how many: they have equal parts of limits */

@@ -16,7 +16,8 @@
 enum mail_type {
     MAIL_KEYS = 1000, /* struct keys, owned: how it is configured now */
     MAIL_STOP,        /* the loop ends */
-    MAIL_DRAINED      /* from a loop: it has answered everybody */
+    MAIL_DRAINED,     /* from a loop: it has answered everybody */
+    MAIL_TOOK         /* from a loop: what MAIL_KEYS said counts */
 };
 
 struct mail {

@@ -45,6 +45,8 @@ enum message {
     /* from ingest */
     MSG_INGEST_STATS,   /* JSON: counters per source since its start */
     MSG_INGEST_DEAD,    /* struct msg_ingest_dead + texts */
+    MSG_INGEST_TOOK,    /* u64: the configuration of that number, and those
+                           before it, count for every request from now on */
 
     /* to a worker */
     MSG_WORKER_CONFIG,  /* JSON: destinations, settings included */

@@ -285,6 +285,7 @@ static void tell_ingest(struct supervisor *s, const struct config *c)
     json_kint(&w, "threads", s->threads);
     json_kint(&w, "retention_ms", c->journal.retention_ms);
     json_kint(&w, "max_bytes", (int64_t)c->journal.max_bytes);
+    json_kint(&w, "number", (int64_t)++s->ingest_told);
     json_key(&w, MF_STR("sources"));
     json_begin_array(&w);
     for (size_t i = 0; i < c->sources.count; i++) {
@@ -574,6 +575,8 @@ void reload_check(struct supervisor *s)
     for (struct group *g = s->groups; g; g = g->next)
         if (!group_is_settled(g))
             return;
+    if (s->ingest_ready && s->ingest_took != s->ingest_told)
+        return; /* requests may still go by what was before */
     s->reloading = NULL;
     o->done = true;
     o->ended_ms = clock_ms();

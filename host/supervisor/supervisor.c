@@ -180,6 +180,11 @@ static void ingest_message(void *arg, uint32_t type, mf_str text, int fd)
     case MSG_REFUSED:
         log_error("ingest: %.*s", (int)text.len, text.ptr);
         break;
+    case MSG_INGEST_TOOK:
+        if (text.len == sizeof s->ingest_took)
+            memcpy(&s->ingest_took, text.ptr, sizeof s->ingest_took);
+        reload_check(s);
+        break;
     case MSG_INGEST_STATS:
         if (json_check(text, JSON_DEPTH_MAX, NULL) == 0) {
             free(s->ingest_stats);
@@ -229,8 +234,10 @@ static void ingest_ended(void *arg, int status)
 
     s->ingest = NULL;
     s->ingest_ready = false;
-    if (!s->stopping)
+    if (!s->stopping) {
         again(s, &s->ingest_restarts, s->ingest_restart, "ingest", status);
+        reload_check(s);
+    }
     check_stopped(s);
 }
 

@@ -200,6 +200,7 @@ struct supervisor {
 
     struct child *ingest, *admin;
     bool ingest_ready;
+    uint64_t ingest_told, ingest_took; /* numbers of its configurations */
     struct restarts ingest_restarts, admin_restarts;
     struct event *ingest_restart, *admin_restart;
     char *ingest_stats; /* JSON as last told, or NULL */

@@ -73,6 +73,7 @@ class Shop:
                 self.receiver.url('/' + name)
             destinations[name] = box.webhook('', **more)
         self.config = box.config(destinations)
+        self.config['ingest']['threads'] = 2 # that share a plan
         self.config['sources'] = {
             'web': {'write_key': WRITE_KEY, 'destinations': ['web'],
                     'tracking_plan': 'plan.json'},

@@ -3,6 +3,7 @@
  * gate_test.c - what a gate makes of events, by plan and controls. */
 #include "ingest/gate.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -377,6 +378,48 @@ static void test_many_kinds_are_counted_together(void **state)
     assert_int_equal(counted(f, "allowed"), TALLY_ROWS_MAX + 7);
 }
 
+#define THREADS 4
+#define EACH    2000
+
+static void *many(void *gate)
+{
+    static const char event[] = TRACK("Paid", ",\"properties\":{\"tags\":[1]}");
+    struct gate_room *room = gate_room_new();
+    struct gate_verdict v;
+    struct buf b;
+
+    buf_init(&b, 1u << 20);
+    for (int i = 0; i < EACH; i++) {
+        buf_clear(&b);
+        buf_puts(&b, event);
+        gate_room_reset(room);
+        gate_judge(gate, room, &b, &v);
+        ASSERT(v.violations == 2 && b.len > sizeof event);
+    }
+    buf_deinit(&b);
+    gate_room_free(room);
+    gate_release(gate);
+    return NULL;
+}
+
+/* One gate, a room for each; the last to let go frees it. */
+static void test_threads_share_a_gate(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t threads[THREADS];
+
+    make(f, plan_text, "");
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, many,
+                                        gate_hold(f->gate)), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(counted(f, "allowed"), THREADS * EACH);
+    assert_non_null(memmem(f->stats.data, f->stats.len,
+                           "\"type\":\"Required\",\"field\":\"properties.id\","
+                           "\"count\":8000", 54));
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -391,6 +434,7 @@ int main(void)
         CASE(test_violations_as_events),
         CASE(test_room_of_a_request),
         CASE(test_many_kinds_are_counted_together),
+        CASE(test_threads_share_a_gate),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@ install(FILES ${CMAKE_CURRENT_LIST_DIR}/manifold.1
     DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/manifold.example.json
     ${CMAKE_CURRENT_LIST_DIR}/OPERATING.md
+    ${CMAKE_CURRENT_LIST_DIR}/SDKS.md
     DESTINATION share/doc/manifold)
 install(CODE "
     file(READ \"${CMAKE_CURRENT_LIST_DIR}/manifold.service\" text)

@@ -51,7 +51,7 @@ char *buf_room(struct buf *b, size_t n)
     return b->data + b->len;
 }
 
-void buf_add(struct buf *b, const void *bytes, size_t n)
+void buf_grow_add(struct buf *b, const void *bytes, size_t n)
 {
     char *to;
 

@@ -10,6 +10,7 @@
 #include <manifold/types.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 struct buf {
     char *data;
@@ -23,12 +24,22 @@ void buf_clear(struct buf *b); /* keeps the memory */
 /* Room for n more bytes at the returned place, or NULL when that would pass
  * the maximum. The caller adds what it used to b->len. */
 char *buf_room(struct buf *b, size_t n);
-void buf_add(struct buf *b, const void *bytes, size_t n);
+void buf_grow_add(struct buf *b, const void *bytes, size_t n);
 void buf_puts(struct buf *b, const char *text);
 void buf_printf(struct buf *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Drops n bytes from the front. */
 void buf_drop(struct buf *b, size_t n);
+
+static inline void buf_add(struct buf *b, const void *bytes, size_t n)
+{
+    if (n == 0 || n > b->cap - b->len) {
+        buf_grow_add(b, bytes, n);
+        return;
+    }
+    memcpy(b->data + b->len, bytes, n);
+    b->len += n;
+}
 
 static inline void buf_str(struct buf *b, mf_str s)
 {

@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "ingest/intake.h"
 #include "json/json.h"
 
 #include <fcntl.h>
@@ -39,7 +40,7 @@ struct bench {
     struct config *c;
     struct server_address at;
     char plugins[PATH_MAX];
-    unsigned connections, batch;
+    unsigned connections, batch, threads;
     double seconds;
 };
 
@@ -50,11 +51,11 @@ static void write_config(struct bench *b, bool deliver, int port,
 {
     buf_printf(to,
                "{\"data_dir\":\"data\",\"plugins_dir\":\"%s\","
-               "\"ingest\":{\"listen\":[\"127.0.0.1:0\"]},"
+               "\"ingest\":{\"listen\":[\"127.0.0.1:0\"],\"threads\":%u},"
                "\"admin\":{\"listen\":\"127.0.0.1:0\"},"
                "\"sources\":{\"bench\":{\"write_key\":\"bench\","
                "\"destinations\":[%s]}},\"destinations\":{",
-               b->plugins, deliver ? "\"hook\"" : "");
+               b->plugins, b->threads, deliver ? "\"hook\"" : "");
     if (deliver)
         buf_printf(to,
                    "\"hook\":{\"plugin\":\"webhook\",\"allow_private\":true,"
@@ -196,14 +197,15 @@ static int bench_deliver(struct bench *b, struct err *e)
 /* ---- the command ---- */
 
 static const char usage[] =
-    "usage: manifold bench [--seconds N] [--connections N] [--plugins DIR] "
-    "[ingest | deliver | map]\n";
+    "usage: manifold bench [--seconds N] [--connections N] [--threads N] "
+    "[--plugins DIR] [ingest | deliver | map]\n";
 
 static int parse(struct bench *b, int argc, char **argv, const char **what)
 {
     static const struct option options[] = {
         { "seconds", 1, NULL, 's' }, { "connections", 1, NULL, 'n' },
-        { "plugins", 1, NULL, 'p' }, OPTION_HELP
+        { "threads", 1, NULL, 't' },    { "plugins", 1, NULL, 'p' },
+        OPTION_HELP
     };
     static const char *const words[] = { "", "ingest", "deliver", "map",
                                          NULL };
@@ -217,6 +219,8 @@ static int parse(struct bench *b, int argc, char **argv, const char **what)
             b->seconds = (double)n;
         else if (o == 'n' && n >= 1 && n <= LOAD_CONNECTIONS_MAX)
             b->connections = (unsigned)n;
+        else if (o == 't' && n >= 1 && n <= INTAKE_LOOPS_MAX)
+            b->threads = (unsigned)n;
         else if (o == 'p' && !realpath(optarg, b->plugins))
             return -1;
     }
@@ -228,7 +232,7 @@ static int parse(struct bench *b, int argc, char **argv, const char **what)
 
 int cmd_bench(int argc, char **argv)
 {
-    struct bench b = { .connections = 64 };
+    struct bench b = { .connections = 64, .threads = 1 };
     const char *what;
     struct err e;
     int rc = 0;

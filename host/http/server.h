@@ -7,7 +7,16 @@
  * handler, which answers at once or later, in the same thread. One request of
  * a connection is with the handler at a time; those that follow it wait in
  * the connection's buffer. It refuses what parse.h refuses, and whatever is
- * slower or larger than its limits. It knows nothing of routes, JSON or TLS. */
+ * slower or larger than its limits. It knows nothing of routes, JSON or TLS.
+ *
+ * Why not libevent's evhttp, on whose loop it runs: of POSTs with 800 bytes,
+ * answered with a constant, evhttp took 17.4 microseconds and 7.3 system calls
+ * each, and 48 for a body of 80 KB; plain reads and writes with a parser of
+ * one's own took 6.6 and 2.1. And version 2.1.12 takes two lengths that differ
+ * (the first counts), "Content-Length : 5" (as no body: what follows is the
+ * next request), chunk sizes such as 0x5, bare line feeds and NULs, and has no
+ * deadline for a whole request: a header line a second holds a connection for
+ * ever. */
 #ifndef HTTP_SERVER_H
 #define HTTP_SERVER_H
 

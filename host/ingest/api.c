@@ -238,14 +238,16 @@ static struct source *source_of(struct api *a, struct http_request *r,
 {
     mf_str header = basic_key(a, http_header(r, HTTP_AUTHORIZATION));
     struct source *s = NULL;
+    mf_str told;
 
     if (header.len)
         s = keys_find(&a->keys, header);
     if (!s && key.type == MF_STRING)
         s = keys_find(&a->keys, json_text(key, &a->arena));
-    if (!s && of_query && r->query.ptr)
-        s = keys_find(&a->keys,
-                      http_query_value(r->query, MF_STR("writeKey"), &a->arena));
+    if (!s && of_query && r->query.ptr) {
+        told = http_query_value(r->query, MF_STR("writeKey"), &a->arena);
+        s = keys_find(&a->keys, told);
+    }
     return s;
 }
 

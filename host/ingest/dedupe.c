@@ -11,6 +11,7 @@
 #include "journal/ids.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -324,19 +325,27 @@ enum dedupe_found dedupe_find(struct dedupe *d, const unsigned char hash[16],
     return idset_has(d->set, hash, now_ms) ? DEDUPE_KNOWN : DEDUPE_NEW;
 }
 
-void dedupe_durable(struct dedupe *d, uint64_t durable)
+bool dedupe_durable_some(struct dedupe *d, uint64_t durable, unsigned most)
 {
     struct flight *f = &d->flight;
 
     while (f->count && f->ring[f->first].seq <= durable) {
         const struct flying *one = &f->ring[f->first];
 
+        if (most-- == 0)
+            return true;
         if (f->count > AHEAD)
             idset_prefetch(d->set,
                            f->ring[(f->first + AHEAD) & (f->cap - 1)].hash);
         idset_add(d->set, one->hash, one->received_ms);
         flight_drop(f);
     }
+    return false;
+}
+
+void dedupe_durable(struct dedupe *d, uint64_t durable)
+{
+    dedupe_durable_some(d, durable, UINT_MAX);
 }
 
 /* One turn of the loop may append more than the journal's staging holds, while

@@ -59,6 +59,8 @@ void dedupe_note(struct dedupe *d, const unsigned char hash[16], uint64_t seq,
                  int64_t received_ms);
 /* Every number up to this one is durable. */
 void dedupe_durable(struct dedupe *d, uint64_t durable);
+/* The same for `most` of them, at the most; true when there are more. */
+bool dedupe_durable_some(struct dedupe *d, uint64_t durable, unsigned most);
 /* What was noted and is not durable is lost. */
 void dedupe_forget(struct dedupe *d);
 

@@ -77,8 +77,11 @@ int event_type_named(mf_str name)
 
 static int member_named(mf_str raw_key)
 {
+    bool escapes = raw_key.len && memchr(raw_key.ptr, '\\', raw_key.len);
+
     for (int i = 0; i < MEMBERS; i++)
-        if (json_key_is(raw_key, members[i]))
+        if (escapes ? json_key_is(raw_key, members[i])
+                    : mf_eq(raw_key, members[i]))
             return i;
     return -1;
 }
@@ -292,6 +295,12 @@ static int find_type(struct parts *p, const struct event_envelope *env,
 
 /* ---- writing ---- */
 
+static void write_text(struct json_out *w, enum member m, mf_str text)
+{
+    json_key_raw(w, members[m]); /* none of them has anything to escape */
+    json_str(w, text);
+}
+
 static bool read_time(mf_val v, struct arena *a, int64_t *ms)
 {
     return v.type == MF_STRING && time_parse(json_text(v, a), ms);
@@ -327,21 +336,24 @@ static void write_times(struct json_out *w, const struct parts *p,
     else if (has_original)
         ms = original_ms;
     time_iso(ms, text);
-    json_kstr(w, "timestamp", mf_cstr(text));
+    write_text(w, M_TIMESTAMP, mf_cstr(text));
+    json_key_raw(w, members[M_ORIGINAL_TIMESTAMP]);
     if (given(original))
-        json_kval(w, "originalTimestamp", original);
+        json_val(w, original);
     else
-        json_kstr(w, "originalTimestamp", mf_cstr(env->received_text));
-    if (given(sent))
-        json_kval(w, "sentAt", sent);
-    json_kstr(w, "receivedAt", mf_cstr(env->received_text));
+        json_str(w, mf_cstr(env->received_text));
+    if (given(sent)) {
+        json_key_raw(w, members[M_SENT_AT]);
+        json_val(w, sent);
+    }
+    write_text(w, M_RECEIVED_AT, mf_cstr(env->received_text));
 }
 
 static void write_id(struct json_out *w, enum member m, mf_val v)
 {
     if (v.type == MF_ABSENT)
         return;
-    json_key(w, members[m]);
+    json_key_raw(w, members[m]);
     if (v.type == MF_NUMBER)
         json_str(w, (mf_str){ v.raw, v.len });
     else
@@ -411,7 +423,7 @@ static void write_object(struct json_out *w, enum member m, mf_val outer,
 
     if (own.type == MF_ABSENT && !merges)
         return;
-    json_key(w, members[m]);
+    json_key_raw(w, members[m]);
     if (merges)
         write_merged(w, outer, own, ip, a);
     else if (own.type == MF_OBJECT || own.type == MF_NULL)
@@ -440,8 +452,8 @@ int event_normalise(mf_val event, const struct event_envelope *env,
         return -1;
     json_out_init(&w, to);
     json_begin_object(&w);
-    json_kstr(&w, "type", mf_cstr(event_type_names[p.type]));
-    json_kstr(&w, "messageId", *message_id);
+    write_text(&w, M_TYPE, mf_cstr(event_type_names[p.type]));
+    write_text(&w, M_MESSAGE_ID, *message_id);
     write_id(&w, M_USER_ID, p.v[M_USER_ID]);
     write_id(&w, M_ANONYMOUS_ID, p.v[M_ANONYMOUS_ID]);
     write_id(&w, M_PREVIOUS_ID, p.v[M_PREVIOUS_ID]);

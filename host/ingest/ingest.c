@@ -17,6 +17,7 @@
 #include "json/json.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@
 #define WARM_WAIT_MS 2000
 #define WARM_IDS     4096
 #define WARM_EVERY_US 1000
+#define MIX 0x9e3779b97f4a7c15u /* odd */
 
 struct waker {
     int fd; /* -1: none */
@@ -52,7 +54,7 @@ struct ingest {
     struct waker wakers[WAKERS];
     uint32_t waker_end; /* one past the last in use */
     struct buf out;
-    uint64_t told; /* requests and events when statistics were told last */
+    uint64_t told; /* progress() when statistics were told last */
     bool draining;
     int exit_code;
 };
@@ -148,15 +150,18 @@ static void tell_stats(struct ingest *g)
         ipc_send(g->ipc, MSG_INGEST_STATS, g->out.data, g->out.len, -1);
 }
 
+/* Another number when there is something new to tell; not a sum, in which one
+ * more of this and one less of that is nothing. */
 static uint64_t progress(struct ingest *g)
 {
     struct dedupe_facts f = intake_facts(&g->intake);
-    const struct loop_counts *c = &g->counts;
-    uint64_t n = f.ids + f.evicted + f.state + c->answered +
-                 c->unknown_keys + c->bad_requests + c->overloads + 1;
+    const uint64_t *each = (const uint64_t *)&g->counts;
+    uint64_t n = (f.ids * MIX + f.evicted) * MIX + f.state + 1;
 
+    for (size_t i = 0; i < sizeof g->counts / sizeof *each; i++)
+        n = n * MIX + each[i];
     for (uint32_t i = 0; i < g->keys.count; i++)
-        n += g->keys.sources[i].received;
+        n = n * MIX + g->keys.sources[i].received;
     return n;
 }
 
@@ -355,15 +360,23 @@ static void configure(struct ingest *g, mf_str text)
 static void listen_on(struct ingest *g, mf_str text, int fd)
 {
     struct msg_listen m;
+    unsigned first;
 
-    ASSERT(text.len >= sizeof m);
+    ASSERT(text.len >= sizeof m && g->loop_count);
     memcpy(&m, text.ptr, sizeof m);
     ASSERT(m.index < m.count);
     text = (mf_str){ text.ptr + sizeof m, text.len - sizeof m };
-    for (unsigned i = 0; i < g->loop_count; i++)
-        if (i % m.count == m.index % g->loop_count)
-            loop_listen(g->loops[i], text, fd);
-    close(fd);
+    first = m.index % g->loop_count;
+    for (unsigned i = first + m.count; i < g->loop_count; i += m.count) {
+        int too = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+        if (too >= 0)
+            loop_listen(g->loops[i], text, too);
+        else
+            log_warn("%.*s: thread %u cannot share it: %s", (int)text.len,
+                     text.ptr, i, strerror(errno));
+    }
+    loop_listen(g->loops[first], text, fd);
 }
 
 static void unlisten(struct ingest *g, mf_str address)

@@ -123,7 +123,8 @@ void keys_copy_counters(struct keys *to, const struct keys *from)
     if (to->count != from->count)
         to->sources = xrealloc(to->sources, bytes + sizeof *to->sources);
     to->count = from->count;
-    memcpy(to->sources, from->sources, bytes);
+    if (bytes)
+        memcpy(to->sources, from->sources, bytes);
     for (uint32_t i = 0; i < to->count; i++) {
         to->sources[i].name = to->sources[i].write_key = NULL;
         to->sources[i].gate = NULL;

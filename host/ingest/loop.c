@@ -7,7 +7,6 @@
 #include "base/mem.h"
 #include "ipc/proto.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,11 +157,13 @@ static void listen_on(struct loop *l, mf_str address, int fd)
 {
     struct listening *one;
 
-    if (!l->server || l->listening_count == HTTP_LISTENERS_MAX ||
-        address.len >= sizeof one->address) {
+    if (!l->server) { /* drained */
         close(fd);
         return;
     }
+    /* One that nobody accepts from would be given connections all the same. */
+    ASSERT(l->listening_count < HTTP_LISTENERS_MAX &&
+           address.len < sizeof one->address);
     one = &l->listening[l->listening_count++];
     memcpy(one->address, address.ptr, address.len);
     one->address[address.len] = 0;
@@ -230,19 +231,25 @@ static void take_mail(struct loop *l, const struct mail *m)
     }
 }
 
-/* There is mail, or something became durable. */
-static void on_woken(evutil_socket_t fd, short what, void *arg)
+static void take_all_mail(struct loop *l)
 {
-    struct loop *l = arg;
     struct mail *m = mailbox_take(&l->in), *next;
 
-    (void)fd;
-    (void)what;
     for (; m; m = next) {
         next = m->next;
         take_mail(l, m);
         free(m);
     }
+}
+
+/* There is mail, or something became durable. */
+static void on_woken(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop *l = arg;
+
+    (void)fd;
+    (void)what;
+    take_all_mail(l);
     if (l->on_woken)
         l->on_woken(l->on_woken_arg);
     api_on_durable(&l->api);
@@ -266,10 +273,7 @@ void loop_configure(struct loop *l, const struct keys *k)
 
 void loop_listen(struct loop *l, mf_str address, int fd)
 {
-    int mine = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-
-    if (mine >= 0)
-        mailbox_post(&l->in, MSG_LISTEN, address.ptr, address.len, mine);
+    mailbox_post(&l->in, MSG_LISTEN, address.ptr, address.len, fd);
 }
 
 void loop_unlisten(struct loop *l, mf_str address)
@@ -349,6 +353,7 @@ void loop_stop(struct loop *l)
         mailbox_post(&l->in, MAIL_STOP, NULL, 0, -1);
         pthread_join(l->thread, NULL);
     }
+    take_all_mail(l); /* some of it owns what must be given back */
     while (l->listening_count)
         stop_listening(l, 0);
     if (l->server)

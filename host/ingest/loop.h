@@ -41,7 +41,7 @@ void loop_free(struct loop *l); /* stopped */
 
 /* From any thread; each is done in the order of these calls. */
 void loop_configure(struct loop *l, const struct keys *k); /* copied */
-void loop_listen(struct loop *l, mf_str address, int fd);  /* duplicated */
+void loop_listen(struct loop *l, mf_str address, int fd);  /* owned */
 void loop_unlisten(struct loop *l, mf_str address);
 void loop_drain(struct loop *l, uint32_t ms);
 /* Adds what the loop has told last, about a tenth of a second ago. */

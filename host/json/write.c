@@ -3,6 +3,7 @@
  * write.c - the streaming writer of json.h. */
 #include "base/text.h"
 #include "json/json.h"
+#include "json/scan.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -127,11 +128,6 @@ void json_null(struct json_out *w)
     buf_add(w->b, "null", 4);
 }
 
-static bool plain(unsigned char c)
-{
-    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
-}
-
 /* Length of the UTF-8 sequence at p, 0 where it is broken. */
 static size_t sequence(const char *p, size_t left)
 {
@@ -163,8 +159,7 @@ void json_escape(struct buf *b, mf_str s)
     while (i < s.len) {
         size_t from = i, n;
 
-        while (i < s.len && plain((unsigned char)s.ptr[i]))
-            i++;
+        i = (size_t)(scan_plain(s.ptr + i, s.ptr + s.len) - s.ptr);
         buf_add(b, s.ptr + from, i - from);
         if (i == s.len)
             break;

@@ -156,7 +156,8 @@ static struct listener *open_listener(const struct conf_address *a,
 
     ASSERT(count >= 1 && count <= LISTEN_SOCKETS_MAX);
     snprintf(l->configured, sizeof l->configured, "%s", a->text);
-    if (open_first(l, a, count > 1, patient) == 0 && open_others(l, a, count) == 0)
+    if (open_first(l, a, count > 1, patient) == 0 &&
+        open_others(l, a, count) == 0)
         return l;
     err_sys(e, "%s cannot be listened on", a->text);
     close_sockets(l);

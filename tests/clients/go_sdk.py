@@ -25,7 +25,7 @@ def test(box):
         return sdk.run_sdk(['./send', 'http://' + address, WRITE_KEY,
                             str(count), prefix], args.cache)
 
-    sdk.test(box, 'go', FORM, send)
+    sdk.test(box, 'go', FORM, send, bad_disk=True)
 
 
 if __name__ == '__main__':

@@ -21,7 +21,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 '..', 'integration'))
 
-from harness import WRITE_KEY, check, until
+from harness import WRITE_KEY, Failure, check, until
 
 ANSWER_SECONDS = 5 # the least patient SDK gives up then
 TYPES = ['track', 'identify', 'page', 'screen', 'group', 'alias']

@@ -14,19 +14,21 @@ import sdk
 from harness import arguments, run
 from kit import WRITE_KEY
 
-def category_of_page(e):
+def category_of_page(e, _):
     if e['type'] == 'page' and 'category' in e:
         e['properties'] = {**e['properties'], 'category': e['category']}
 
 
-def traits_into_context(e):
+def traits_into_context(e, _):
     if e['type'] == 'identify':
         e['context']['traits'] = e['traits']
 
 
+PACKAGES = {'segment': '@segment/analytics-node', 'legacy': 'analytics-node',
+            'rudder': '@rudderstack/rudder-sdk-node'}
 FORMS = {
-    'segment': sdk.Form('@segment/analytics-node', ('_metadata',
-                                                    'integrations'),
+    'segment': sdk.Form('@segment/analytics-node',
+                        ('_metadata', 'integrations'),
                         change=category_of_page),
     'legacy': sdk.Form('analytics-node', ('_metadata',)),
     'rudder': sdk.Form('analytics-node', ('_metadata', 'channel'),
@@ -39,7 +41,8 @@ def test(box):
         return sdk.run_sdk(['node', 'send.js', args.sdk, 'http://' + address,
                             WRITE_KEY, str(count), prefix], args.cache)
 
-    sdk.test(box, args.sdk, FORMS[args.sdk], send)
+    sdk.test(box, PACKAGES[args.sdk], FORMS[args.sdk], send,
+             bad_disk=args.sdk != 'legacy')
 
 
 def options(p):
@@ -49,5 +52,5 @@ def options(p):
 
 if __name__ == '__main__':
     args = arguments(options)
-    sdk.fetch_node(args.cache)
+    sdk.fetch_node(args.cache, PACKAGES[args.sdk])
     run(test, args)

@@ -55,6 +55,7 @@ class Proxy:
         self.attempts = collections.Counter() # by messageId
         self.done = collections.Counter()     # 'pass', 'cut', '429', '503'
         self.paths = collections.Counter()    # 'OPTIONS /v1/t'
+        self.statuses = collections.Counter() # of the host's answers
         server = net.run(asyncio_server(net, self))
         self.address = '127.0.0.1:%d' % server.sockets[0].getsockname()[1]
 
@@ -100,6 +101,7 @@ class Proxy:
             writer.write(refusal(what, header(head, rb'Origin')))
             return True
         answer = await self.forward(head + raw)
+        self.statuses[int(answer.split(b' ', 2)[1])] += 1
         if what == 'pass':
             writer.write(answer)
             return b'Connection: close' not in answer

@@ -41,7 +41,7 @@ def test(box):
         return sdk.run_sdk(command, args.cache, env)
 
     sdk.test(box, 'python ' + args.version, FORM, send,
-             (sdk.PLAIN, sdk.CUT, sdk.BUSY, PACKED))
+             (sdk.PLAIN, sdk.CUT, sdk.BUSY, PACKED), bad_disk=True)
 
 
 def options(p):

@@ -11,10 +11,13 @@
 import collections
 import fcntl
 import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import threading
 
 from kit import (TIMES, TYPES, WRITE_KEY, await_stored, check, differences,
                  milliseconds, parse, stored_form, until, wrong_times)
@@ -22,9 +25,14 @@ from harness import SKIPPED, say
 from proxy import Proxy
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '..', 'crash'))
+
+from campaign import Page
+
 INSTALL_SECONDS = 150
 FRESH_MS = 60000 # what the SDK dates itself is from this test's time
 SETTLE_SECONDS = 60
+ALL = 1000000 # of a million
 
 # name, how many events, what happens to an event's first attempts
 PLAIN = ('plain', 300, [])
@@ -77,12 +85,24 @@ def run_fetch(command, cache):
         skip('the SDK cannot be fetched: ' + (r.stderr or r.stdout)[-500:])
 
 
-def fetch_node(cache):
+def numbers(text):
+    return [int(n) for n in re.findall(r'\d+', text)]
+
+
+def fetch_node(cache, package):
+    """All of them at once; skipped where Node.js is too old for this one."""
     if not shutil.which('node'):
         skip('there is no node')
     fetch(cache, 'node', ['package-lock.json'],
           ['npm', 'ci', '--ignore-scripts', '--no-audit', '--no-fund',
            '--fetch-retries=1', '--fetch-timeout=20000'])
+    with open(os.path.join(cache, 'node_modules', package,
+                           'package.json')) as f:
+        wanted = json.load(f).get('engines', {}).get('node', '0')
+    there = subprocess.run(['node', '--version'], capture_output=True,
+                           text=True).stdout
+    if numbers(there)[:1] < numbers(wanted)[:1]:
+        skip('node is %s, the SDK wants %s' % (there.strip(), wanted))
 
 
 # ---- where the events arrive ------------------------------------------------
@@ -105,8 +125,22 @@ class Sink:
             return [parse(line)['json'] for line in f]
 
 
+def with_faults(box):
+    """The disk under the host of this box can be made to fail."""
+    path = os.path.join(box.dir, 'faults')
+    plain = box.environment()
+    box.faults = Page(path, os.stat(box.dir).st_dev)
+    box.environment = lambda: dict(
+        plain, MANIFOLD_FAULTS=path,
+        LD_PRELOAD=os.path.join(os.path.dirname(box.built),
+                                'manifold-faults.so'),
+        ASAN_OPTIONS=plain.get('ASAN_OPTIONS', '') +
+        ':verify_asan_link_order=0')
+
+
 def start(box, sink):
     """A host with a file and the receiver behind it."""
+    with_faults(box)
     box.install('file', 'webhook')
     every = ' or '.join('type = "%s"' % t for t in TYPES)
     hook = box.webhook(sink.url)
@@ -159,6 +193,26 @@ def judge(proxy, plan, count):
           (len(tried), count, len(plan) + 1, proxy.done))
 
 
+def past_bad_disk(box, host, send, count=60):
+    """The host itself refuses: no sync of its disk is done until it has said
+    so. What it had written by then is not to be found twice."""
+    def heal():
+        until(lambda: proxy.statuses[503] > 0, SETTLE_SECONDS, 'it refuses')
+        box.faults['sync_fails'] = 0
+
+    proxy = Proxy(box.net, host.addresses['ingest'][0], [])
+    box.faults['sync_fails'] = ALL
+    healer = threading.Thread(target=heal)
+    healer.start()
+    events, _ = counted(host)
+    sent = send(proxy.address, count, 'refused-')
+    healer.join()
+    await_counted(host, events + count, 0)
+    check(proxy.statuses[503] > 0 and proxy.statuses[200] > 0,
+          'the host answered %s' % proxy.statuses)
+    return sent
+
+
 def run_sdk(command, cwd, env=None, timeout=120):
     """What it printed: an object a line, of what it was given."""
     r = subprocess.run(command, cwd=cwd, capture_output=True, text=True,
@@ -172,7 +226,8 @@ def run_sdk(command, cwd, env=None, timeout=120):
 
 class Form:
     """What an SDK adds to an event by itself: members of the event and of its
-    context, which are as it says, and copies, which change(event) makes."""
+    context, which are as it says, and copies, which
+    change(event, stored) makes."""
 
     def __init__(self, library, top=(), context=(), change=None):
         self.library, self.top = library, top
@@ -190,7 +245,7 @@ class Form:
                if k in line['context']}
         out['context'] = {**own, **event['context'], 'library': own['library']}
         if self.change:
-            self.change(out)
+            self.change(out, line)
         return out
 
     def faults(self, event, line):
@@ -226,19 +281,29 @@ def compare(form, sent, lines, where):
           (where, len(wrong), '; '.join(wrong[:10])))
 
 
-def test(box, name, form, send, phases=(PLAIN, CUT, BUSY)):
-    sink = Sink(box)
-    host = start(box, sink)
-    sent = []
-    for phase in phases:
-        sent += through(box, host, phase, send)
+def finish(box, host, sink, form, sent):
+    """Waits until all is delivered, and compares."""
     until(lambda: all(host.destination(d)['delivered'] >= len(sent)
                       for d in ('archive', 'hook')), SETTLE_SECONDS,
           lambda: 'all are delivered: %s' % host.status())
     compare(form, sent, await_stored(box, host), 'the file')
     compare(form, sent, sink.events(), 'the receiver')
+
+
+def test(box, name, form, send, phases=(PLAIN, CUT, BUSY),
+         bad_disk=False):
+    """bad_disk: the SDK is patient enough for one that is mended."""
+    sink = Sink(box)
+    host = start(box, sink)
+    sent = []
+    for phase in phases:
+        sent += through(box, host, phase, send)
+    if bad_disk:
+        sent += past_bad_disk(box, host, send)
+    finish(box, host, sink, form, sent)
     check({e['type'] for e in sent} == set(TYPES), 'a kind lacks')
     say('%s: %d events of %d kinds at a file and a receiver, each exactly '
         'once, all fields the same: %s' %
         (name, len(sent), len(TYPES),
-         ', '.join('%d %s' % (n, how) for how, n, _ in phases)))
+         ', '.join('%d %s' % (n, how) for how, n, _ in phases) +
+         (', 60 past a bad disk' if bad_disk else '')))

@@ -31,6 +31,12 @@ campaign(outage --minutes 0.7 --speed 6 --rate 50 --drain 200 --window 10)
 campaign(backlog --events 20000 --fresh 5000 --seconds 1 --whole --sanitized)
 campaign(reloads --reloads 6 --blocks 2 --quiet 1 --rate 200 --sanitized)
 
+# Kills and a full disk meet more than one thread of ingest.
+if(PYTHON3)
+    set_tests_properties(crash.kill crash.disk_full PROPERTIES
+        ENVIRONMENT MANIFOLD_TEST_THREADS=2)
+endif()
+
 add_test(NAME crash.chaos
     COMMAND manifold chaos --minutes 0.2 --seed 4 --rate 200)
 set_tests_properties(crash.chaos PROPERTIES

@@ -3,7 +3,7 @@
 # its usage.
 set(docs_dir ${CMAKE_SOURCE_DIR}/tests/docs)
 set(docs_pages ${CMAKE_SOURCE_DIR}/plugin-api/README.md
-    ${CMAKE_SOURCE_DIR}/host/OPERATING.md)
+    ${CMAKE_SOURCE_DIR}/host/OPERATING.md ${CMAKE_SOURCE_DIR}/host/SDKS.md)
 string(REPLACE "address" "address,undefined" docs_sanitize
     "${MANIFOLD_SANITIZE}")
 find_program(PYTHON3 python3)

@@ -120,6 +120,7 @@ struct gate_room *gate_room_new(void)
     k->scratch = draft7_scratch_new();
     buf_init(&k->out, GATE_EVENT_MAX);
     buf_init(&k->letter, GATE_EVENT_MAX);
+    buf_init(&k->whole, GATE_EVENT_MAX);
     k->extra = GATE_EXTRA_MAX;
     return k;
 }
@@ -131,6 +132,7 @@ void gate_room_free(struct gate_room *k)
     draft7_scratch_free(k->scratch);
     buf_deinit(&k->out);
     buf_deinit(&k->letter);
+    buf_deinit(&k->whole);
     free(k);
 }
 
@@ -252,35 +254,67 @@ static bool listed(const struct gate_controls *c, mf_str text)
 }
 
 /* Keys on the way may stand in the text of the event, which will change. */
-static void note(struct gate_room *k, const struct draft7_error *e)
+static const struct draft7_step *keep_path(struct gate_room *k,
+                                           const struct draft7_step *from,
+                                           unsigned len)
 {
     struct arena *a = draft7_scratch_arena(k->scratch);
-    struct draft7_step *path;
+    struct draft7_step *path = arena_alloc(a, (len + 1) * sizeof *path);
 
-    if (k->wrong_count == GATE_WRONG_MAX)
-        return;
-    path = arena_alloc(a, (e->path_len + 1) * sizeof *path);
-    for (unsigned i = 0; i < e->path_len; i++) {
-        path[i] = e->path[i];
+    for (unsigned i = 0; i < len; i++) {
+        path[i] = from[i];
         if (path[i].key.ptr)
             path[i].key = arena_copy(a, path[i].key);
     }
-    k->wrong[k->wrong_count++] = (struct gate_wrong){
-        e->type, e->field, e->text, path, e->path_len
-    };
+    return path;
 }
 
-/* Applies a schema to the event; true: it is valid. */
-static bool apply(struct gate_room *k, const struct draft7 *s, mf_val root)
+static void note(struct gate_room *k, const struct draft7_error *e)
+{
+    if (k->wrong_count < GATE_WRONG_MAX)
+        k->wrong[k->wrong_count++] = (struct gate_wrong){
+            e->type, e->field, e->text, keep_path(k, e->path, e->path_len),
+            e->path_len
+        };
+}
+
+/* Where the member stands that must go for a violation to be gone: the
+ * innermost one on the way to it, inside of properties or traits. An element
+ * alone is not taken out of its array. */
+static void mark_wrong(struct gate_room *k, const struct draft7_error *e)
+{
+    unsigned len = e->path_len;
+
+    while (len > 0 && !e->path[len - 1].key.ptr)
+        len--;
+    if (len >= 2 && k->cut_count < GATE_WRONG_MAX &&
+        mf_eq(e->path[0].key, k->event.container))
+        k->cuts[k->cut_count++] = (struct gate_cut){
+            keep_path(k, e->path, len), len
+        };
+}
+
+/* Applies a schema to the event; true: it is valid. Else what is wrong is
+ * noted, and marked where it is to be taken out. again: it was noted before,
+ * and only what can be taken out is looked for. */
+static bool apply(struct gate_room *k, const struct draft7 *s, mf_val root,
+                  bool omit, bool again)
 {
     struct draft7_report r;
     bool ok;
 
     r.count = r.left_off = 0;
     r.gave_up = false;
+    r.only_there = again;
     ok = draft7_validate(s, root, k->scratch, &r);
-    for (unsigned i = 0; i < r.count; i++)
-        note(k, &r.errors[i]);
+    for (unsigned i = 0; i < r.count; i++) {
+        if (!again)
+            note(k, &r.errors[i]);
+        if (omit)
+            mark_wrong(k, &r.errors[i]);
+    }
+    k->more = r.left_off > 0;
+    k->take_all |= omit && r.gave_up;
     return ok;
 }
 
@@ -300,13 +334,13 @@ static void mark_members(const struct gate *g, struct gate_room *k,
     mf_val v;
 
     if (e->members.type != MF_OBJECT ||
-        (!unplanned && !(traits && c->listed_count)))
+        (!unplanned && !k->take_all && !(traits && c->listed_count)))
         return;
     k->gone = arena_zalloc(a, json_count(e->members) + 1);
     for (; json_next(e->members, &it, &key, &v); i++) {
         mf_str name = json_unescape(key, a);
 
-        k->gone[i] = (traits && listed(c, name)) ||
+        k->gone[i] = k->take_all || (traits && listed(c, name)) ||
                      (unplanned &&
                       !(rule && rule->members &&
                         draft7_names(rule->members, name, k->scratch)));
@@ -328,25 +362,53 @@ void gate_omitted(struct gate_room *k, mf_str field)
         k->omitted[k->omitted_count++] = field;
 }
 
-/* Where the member stands that must go for a violation to be gone: the
- * innermost one on the way to it, inside of properties or traits. An element
- * alone is not taken out of its array. */
-static void mark_wrong(struct gate_room *k, unsigned from)
-{
-    for (unsigned i = from; i < k->wrong_count; i++) {
-        struct gate_wrong *w = &k->wrong[i];
-        unsigned len = w->path_len;
+/* ---- what follows ---- */
 
-        while (len > 0 && !w->path[len - 1].key.ptr)
-            len--;
-        if (len < 2 || k->cut_count == GATE_WRONG_MAX ||
-            !mf_eq(w->path[0].key, k->event.container))
-            continue;
-        k->cuts[k->cut_count++] = (struct gate_cut){ w->path, len };
-    }
+static void swap(struct buf *a, struct buf *b)
+{
+    struct buf t = *a;
+
+    *a = *b;
+    *b = t;
 }
 
-/* ---- what follows ---- */
+static void read_anew(struct gate_room *k, const struct buf *event)
+{
+    read_event(k, json_root(buf_view(event)));
+    classify(k);
+}
+
+/* Writes the event as it is now to be. What it was at first stays. */
+static void rewrite(struct gate *g, struct gate_room *k, struct buf *event,
+                    bool annotate)
+{
+    if (!gate_write_event(g, k, buf_view(event), annotate))
+        return;
+    if (!k->rewritten)
+        swap(event, &k->whole);
+    swap(event, &k->out);
+    k->rewritten = true;
+    k->gone = NULL;
+    k->any_gone = false;
+    k->cut_count = 0;
+    read_anew(k, event);
+}
+
+/* A report has an end; what is wrong beyond it comes in the next. Where that
+ * does not come to an end, no member stays. */
+static void take_rest_out(struct gate *g, struct gate_room *k,
+                          const struct plan_rule *rule, struct buf *event)
+{
+    for (unsigned i = 0; k->more && !k->take_all; i++) {
+        if (i == GATE_ROUNDS_MAX || (i > 0 && !k->cut_count)) {
+            k->take_all = true;
+            return;
+        }
+        if (k->cut_count)
+            rewrite(g, k, event, false);
+        apply(k, rule->schema, json_root(buf_view(event)), true, true);
+    }
+}
 
 /* The call's own controls. */
 static const char *judge_call(struct gate *g, struct gate_room *k,
@@ -364,11 +426,12 @@ static const char *judge_call(struct gate *g, struct gate_room *k,
         if (c->block_unplanned)
             return "unplanned_event";
     }
-    if (rule && !apply(k, rule->schema, json_root(buf_view(event)))) {
+    if (rule && !apply(k, rule->schema, json_root(buf_view(event)),
+                       c->omit_wrong, false)) {
         if (c->block_wrong)
             return "plan_violation";
         if (c->omit_wrong)
-            mark_wrong(k, 0);
+            take_rest_out(g, k, rule, event);
     }
     mark_members(g, k, rule);
     return NULL;
@@ -379,44 +442,16 @@ static const char *judge_common(struct gate *g, struct gate_room *k,
                                 struct buf *event)
 {
     const struct gate_controls *c = &g->controls[k->event.call];
-    unsigned from = k->wrong_count;
 
     if (!g->common ||
-        apply(k, g->common->schema, json_root(buf_view(event))))
+        apply(k, g->common->schema, json_root(buf_view(event)),
+              c->common == COMMON_OMIT, false))
         return NULL;
     if (c->common == COMMON_BLOCK)
         return "common_schema_violation";
     if (c->common == COMMON_OMIT)
-        mark_wrong(k, from);
+        take_rest_out(g, k, g->common, event);
     return NULL;
-}
-
-static void swap(struct buf *a, struct buf *b)
-{
-    struct buf t = *a;
-
-    *a = *b;
-    *b = t;
-}
-
-static void read_anew(struct gate_room *k, const struct buf *event)
-{
-    read_event(k, json_root(buf_view(event)));
-    classify(k);
-}
-
-/* Writes the event as it is now to be. What it was stays in k->out until the
- * next time. */
-static void rewrite(struct gate *g, struct gate_room *k, struct buf *event,
-                    bool annotate)
-{
-    if (!gate_write_event(g, k, buf_view(event), annotate))
-        return;
-    swap(event, &k->out);
-    k->gone = NULL;
-    k->any_gone = false;
-    k->cut_count = 0;
-    read_anew(k, event);
 }
 
 static void start(struct gate_room *k)
@@ -424,6 +459,7 @@ static void start(struct gate_room *k)
     draft7_scratch_reset(k->scratch);
     k->wrong_count = k->omitted_count = k->cut_count = 0;
     k->any_gone = k->any_cut = k->unplanned = false;
+    k->rewritten = k->more = k->take_all = false;
     k->gone = NULL;
 }
 
@@ -449,22 +485,21 @@ static const char *judge(struct gate *g, struct gate_room *k,
                          struct buf *event)
 {
     const char *blocked = judge_call(g, k, event);
-    bool wrote = false;
 
-    if (!blocked && g->common && (k->any_gone || k->cut_count)) {
+    if (!blocked && g->common && (k->any_gone || k->cut_count))
         rewrite(g, k, event, false);
-        wrote = true;
-    }
     if (!blocked)
         blocked = judge_common(g, k, event);
-    if (blocked && wrote) {
-        swap(event, &k->out);
+    if (blocked && k->rewritten) {
+        swap(event, &k->whole);
         read_anew(k, event);
     }
     if (blocked) {
         k->cut_count = k->omitted_count = 0;
-        k->any_gone = k->any_cut = false;
+        k->any_gone = k->any_cut = k->rewritten = false;
         k->gone = NULL;
+    } else if (k->take_all) {
+        mark_members(g, k, NULL);
     }
     return blocked;
 }

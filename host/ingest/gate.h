@@ -21,6 +21,7 @@
 
 #define GATE_EXTRA_MAX   (2u << 20)
 #define GATE_OMITTED_MAX 32 /* members that are named; all are taken out */
+#define GATE_ROUNDS_MAX  64 /* of taking out what is wrong; then all goes */
 
 struct gate;
 struct gate_room;

@@ -58,6 +58,7 @@ struct gate_cut { /* a member that is to go */
 struct gate_room {
     struct draft7_scratch *scratch;
     struct buf out, letter;
+    struct buf whole; /* the event as it came, once it was rewritten */
     size_t extra; /* bytes that this request may still add */
     struct gate_event event;
     struct gate_wrong wrong[GATE_WRONG_MAX];
@@ -65,7 +66,9 @@ struct gate_room {
     struct gate_cut cuts[GATE_WRONG_MAX];
     unsigned cut_count;
     bool *gone; /* of the members, by their place; or NULL */
-    bool any_gone, any_cut, unplanned;
+    bool any_gone, any_cut, unplanned, rewritten;
+    bool more;     /* there are more violations than were told */
+    bool take_all; /* too many: no member may stay */
     mf_str omitted[GATE_OMITTED_MAX];
     unsigned omitted_count;
 };

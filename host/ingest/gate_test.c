@@ -378,6 +378,65 @@ static void test_many_kinds_are_counted_together(void **state)
     assert_int_equal(counted(f, "allowed"), TALLY_ROWS_MAX + 7);
 }
 
+/* A report tells of 16 violations; all of them go, however many. */
+static void test_many_wrong_members(void **state)
+{
+    static const char plan[] =
+        "{\"rules\":[{\"key\":\"Paid\",\"type\":\"TRACK\",\"jsonSchema\":{"
+        "\"properties\":{\"properties\":{\"properties\":{\"ok\":{},"
+        "\"list\":{\"items\":{\"required\":[\"a\"],\"properties\":{\"b\":{"
+        "\"type\":\"string\"}}}},\"deep\":{\"$ref\":\"#/definitions/d\"}},"
+        "\"patternProperties\":{\"^n\":{\"type\":\"number\"}}}},"
+        "\"definitions\":{\"d\":{\"anyOf\":[{\"items\":{\"$ref\":"
+        "\"#/definitions/d\"},\"maxItems\":0},{\"items\":{\"$ref\":"
+        "\"#/definitions/d\"},\"maxItems\":0}]}}}}]}";
+    struct fixture *f = *state;
+    static const int counts[] = { 3, 16, 40, 1000, 2000 };
+    struct buf b;
+
+    buf_init(&b, 1u << 20);
+    make(f, plan, "\"track\":{\"allow_properties_on_violations\":false}");
+    for (size_t c = 0; c < COUNT_OF(counts); c++) {
+        buf_clear(&b);
+        buf_puts(&b, "{\"type\":\"track\",\"messageId\":\"m\",\"userId\":\"u\","
+                     "\"event\":\"Paid\",\"properties\":{\"ok\":1");
+        for (int i = 0; i < counts[c]; i++)
+            buf_printf(&b, ",\"n%d\":\"x\",\"g%d\":%d", i, i, i);
+        buf_puts(&b, "}" TIMES);
+        buf_char(&b, 0);
+        judge(f, b.data);
+        assert_null(f->v.blocked);
+        assert_null(memmem(f->event.data, f->event.len, ":\"x\"", 4));
+        assert_int_equal(json_count(in(f, "properties")),
+                         counts[c] < 2000 ? counts[c] + 1 : 0);
+    }
+    /* What is missing is not in the way of what is wrong. */
+    buf_clear(&b);
+    buf_puts(&b, "{\"type\":\"track\",\"messageId\":\"m\",\"userId\":\"u\","
+                 "\"event\":\"Paid\",\"properties\":{\"list\":[{}");
+    for (int i = 0; i < 30; i++)
+        buf_puts(&b, ",{\"c\":1}");
+    buf_puts(&b, ",{\"b\":9}]}" TIMES);
+    buf_char(&b, 0);
+    judge(f, b.data);
+    assert_int_equal(json_count(in(f, "properties.list")), 32);
+    assert_null(memmem(f->event.data, f->event.len, "\"b\":9", 5));
+    /* Who cannot be judged in time keeps nothing. */
+    buf_clear(&b);
+    buf_puts(&b, "{\"type\":\"track\",\"messageId\":\"m\",\"userId\":\"u\","
+                 "\"event\":\"Paid\",\"properties\":{\"ok\":1,\"deep\":");
+    for (int i = 0; i < 40; i++)
+        buf_puts(&b, "[");
+    for (int i = 0; i < 40; i++)
+        buf_puts(&b, "]");
+    buf_puts(&b, "}" TIMES);
+    buf_char(&b, 0);
+    judge(f, b.data);
+    holds(f, "properties", "{}");
+    assert_non_null(memmem(f->event.data, f->event.len, "\"Limit\"", 7));
+    buf_deinit(&b);
+}
+
 #define THREADS 4
 #define EACH    2000
 
@@ -434,6 +493,7 @@ int main(void)
         CASE(test_violations_as_events),
         CASE(test_room_of_a_request),
         CASE(test_many_kinds_are_counted_together),
+        CASE(test_many_wrong_members),
         CASE(test_threads_share_a_gate),
     };
 

@@ -67,6 +67,7 @@ struct draft7_report { /* points into the scratch and the value */
     unsigned count;
     unsigned left_off; /* beyond */
     bool gave_up;      /* it took more than DRAFT7_STEPS_MAX steps */
+    bool only_there;   /* set before: what is missing is no error to tell */
 };
 
 /* Adds to the report, which the caller has cleared. True: the value is valid.

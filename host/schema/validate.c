@@ -569,7 +569,8 @@ static bool check_required(struct run *r, const struct object_rules *o,
         struct way at = below(w, p->key);
 
         if (p->required && !seen[p->required - 1])
-            ok = fail(r, &at, "Required", "is required");
+            ok = !r->out->only_there && fail(r, &at, "Required",
+                                             "is required");
     }
     return ok;
 }
@@ -590,7 +591,8 @@ static bool check_dependency(struct run *r, const struct dependency *d,
         if (!spend(r, 1 + v.len / 64))
             return false;
         if (json_get(v, d->keys[i]).type == MF_ABSENT)
-            ok = fail(r, &at, "Missing Dependency",
+            ok = !r->out->only_there &&
+                 fail(r, &at, "Missing Dependency",
                       "is required beside %.*s", (int)d->key.len,
                       d->key.ptr);
     }

@@ -11,7 +11,7 @@
  *
  * A plan compiles or its faults are told with their place. An event that
  * ingest would keep is kept as it was, changed, or blocked, and is JSON of the
- * same message after it; judged again, it loses nothing more. */
+ * same message after it, and can be judged again. */
 #include "fuzz.h"
 
 #include "ingest/event.h"

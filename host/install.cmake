@@ -1,5 +1,6 @@
-# The man page, the systemd unit and the configuration to begin with. The unit
-# names the program where it really is, also with cmake --install --prefix.
+# The man page, the systemd units and the configuration to begin with. The
+# service names the program where it really is, also with cmake --install
+# --prefix.
 include(GNUInstallDirs)
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/manifold.1
     DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
@@ -7,6 +8,8 @@ install(FILES ${CMAKE_CURRENT_LIST_DIR}/manifold.example.json
     ${CMAKE_CURRENT_LIST_DIR}/OPERATING.md
     ${CMAKE_CURRENT_LIST_DIR}/SDKS.md
     DESTINATION share/doc/manifold)
+install(FILES ${CMAKE_CURRENT_LIST_DIR}/manifold.socket
+    DESTINATION lib/systemd/system)
 install(CODE "
     file(READ \"${CMAKE_CURRENT_LIST_DIR}/manifold.service\" text)
     string(REPLACE /usr/bin/ \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/\"

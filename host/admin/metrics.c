@@ -60,6 +60,24 @@ static const struct metric {
     { "dedupe_warming", "gauge",
       "1 while ids are read after a start.", OVER_ONE,
       "ingest.dedupe.warming" },
+    { "connections", "gauge", "Connections to ingest.", OVER_ONE,
+      "ingest.connections" },
+    { "connections_opening", "gauge",
+      "Of these, in their handshake or before their PROXY header.", OVER_ONE,
+      "ingest.opening" },
+    { "tls_handshakes_total", "counter", "Handshakes that ended well.",
+      OVER_ONE, "ingest.handshakes" },
+    { "tls_handshakes_resumed_total", "counter",
+      "Of these, of sessions that were there before.", OVER_ONE,
+      "ingest.handshakes_resumed" },
+    { "tls_broken_total", "counter",
+      "Connections that ended over a record after their handshake.", OVER_ONE,
+      "ingest.tls_broken" },
+    { "proxy_headers_total", "counter", "PROXY headers taken.", OVER_ONE,
+      "ingest.proxy_headers" },
+    { "forwarded_malformed_total", "counter",
+      "X-Forwarded-For of trusted proxies that could not be read.", OVER_ONE,
+      "ingest.forwarded_malformed" },
     { "reloads_begun_total", "counter", "Reloads since the start.", OVER_ONE,
       "reloads" },
     { "ingest_restarts_total", "counter", "Times ingest had to be restarted.",
@@ -280,6 +298,32 @@ static void write_infos(mf_val status, struct buf *to, struct arena *a)
     }
 }
 
+/* Of the edge of ingest: only what is there is told, since a certificate that
+ * ends in 1970 would wake somebody. */
+static void write_edge(mf_val status, struct buf *to)
+{
+    static const char ends[] = "tls_certificate_expiry_seconds";
+    static const char failed[] = "connections_not_opened_total";
+    mf_val end = by_path(status, "certificate.not_after"), n;
+    mf_iter it = { { 0 } };
+    mf_str key;
+
+    if (end.type == MF_NUMBER) {
+        head(to, ends, "gauge",
+             "Unix time at which the certificate of ingest ends.");
+        buf_printf(to, "manifold_%s", ends);
+        value(to, end);
+    }
+    head(to, failed, "counter",
+         "Connections that failed in their handshake, or before it.");
+    while (json_next(by_path(status, "ingest.not_opened"), &it, &key, &n)) {
+        buf_printf(to, "manifold_%s{kind=\"", failed);
+        label(to, key);
+        buf_puts(to, "\"}");
+        value(to, n);
+    }
+}
+
 void metrics_write(mf_val status, struct buf *to)
 {
     mf_val destinations = json_get(status, MF_STR("destinations"));
@@ -302,6 +346,7 @@ void metrics_write(mf_val status, struct buf *to)
     write_by("reloads_total", "Reloads, by how they ended.",
              json_get(status, MF_STR("reload_outcomes")), "outcomes", "kind",
              "outcome", to, &a);
+    write_edge(status, to);
     write_histograms(status, to, &a);
     write_infos(status, to, &a);
     arena_deinit(&a);

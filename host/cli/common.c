@@ -66,6 +66,33 @@ struct config *config_readable(const char *path)
     return c;
 }
 
+static bool list_has(mf_val list, mf_str text, struct arena *a)
+{
+    mf_iter it = { { 0 } };
+    mf_str key;
+    mf_val v;
+
+    while (json_next(list, &it, &key, &v))
+        if (mf_eq(json_text(v, a), text))
+            return true;
+    return false;
+}
+
+/* The first where plain HTTP is spoken, else the first. */
+static mf_str pick_ingest(mf_val root, struct arena *a, bool *tls)
+{
+    mf_val list = json_get(root, MF_STR("ingest")), v;
+    mf_iter it = { { 0 } };
+    mf_str key;
+
+    *tls = false;
+    while (json_next(list, &it, &key, &v))
+        if (!list_has(json_get(root, MF_STR("tls")), json_text(v, a), a))
+            return json_text(v, a);
+    *tls = json_count(list) > 0;
+    return json_text(json_at(list, 0), a);
+}
+
 int server_find(const struct config *c, struct server_address *out,
                 struct err *e)
 {
@@ -87,7 +114,7 @@ int server_find(const struct config *c, struct server_address *out,
     }
     root = json_root((mf_str){ text, len });
     admin = json_text(json_get(root, MF_STR("admin")), &a);
-    ingest = json_text(json_at(json_get(root, MF_STR("ingest")), 0), &a);
+    ingest = pick_ingest(root, &a, &out->tls);
     snprintf(out->admin, sizeof out->admin, "%.*s", (int)admin.len,
              admin.ptr);
     snprintf(out->ingest, sizeof out->ingest, "%.*s", (int)ingest.len,
@@ -119,6 +146,13 @@ int http_exchange(const char *address, const char *path, const char *auth,
                   const char *body, long *status, struct buf *answer,
                   struct err *e)
 {
+    return https_exchange(address, NULL, path, auth, body, status, answer, e);
+}
+
+int https_exchange(const char *address, const char *certificate,
+                   const char *path, const char *auth, const char *body,
+                   long *status, struct buf *answer, struct err *e)
+{
     CURL *curl = curl_easy_init();
     struct curl_slist *headers = NULL;
     char host[160], url[4096], text[CURL_ERROR_SIZE] = "";
@@ -126,7 +160,13 @@ int http_exchange(const char *address, const char *path, const char *auth,
 
     ASSERT(curl);
     reachable(address, host, sizeof host);
-    snprintf(url, sizeof url, "http://%s%s", host, path);
+    snprintf(url, sizeof url, "http%s://%s%s", certificate ? "s" : "", host,
+             path);
+    if (certificate) {
+        curl_easy_setopt(curl, CURLOPT_CAINFO, certificate);
+        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
@@ -205,8 +245,9 @@ int ingest_post(const struct config *c, const struct conf_source *src,
     base64_encode(&basic, mf_cstr(credentials));
     auth = xasprintf("Authorization: Basic %.*s", (int)basic.len, basic.data);
     buf_clear(answer);
-    rc = http_exchange(at.ingest, "/v1/batch", auth, body, &status, answer,
-                       e);
+    rc = https_exchange(at.ingest,
+                        at.tls ? c->ingest.tls.certificate : NULL,
+                        "/v1/batch", auth, body, &status, answer, e);
     if (rc == 0)
         *taken = status == 200 &&
                  !memmem(answer->data, answer->len, "rejected", 8);

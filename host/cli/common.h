@@ -22,6 +22,7 @@ struct config *config_readable(const char *path);
 /* Where the running server listens, from data_dir/run/addresses.json. */
 struct server_address {
     char admin[128], ingest[128];
+    bool tls; /* spoken at ingest; plain HTTP is preferred */
 };
 int server_find(const struct config *c, struct server_address *out,
                 struct err *e);
@@ -31,6 +32,11 @@ int server_find(const struct config *c, struct server_address *out,
 int http_exchange(const char *address, const char *path, const char *auth,
                   const char *body, long *status, struct buf *answer,
                   struct err *e);
+/* The same over TLS, with a server that has this certificate (a file), under
+ * whatever names. */
+int https_exchange(const char *address, const char *certificate,
+                   const char *path, const char *auth, const char *body,
+                   long *status, struct buf *answer, struct err *e);
 /* The same at the admin address, with its token. Anything but a 2xx is a
  * failure, told by the answer's message. */
 int admin_exchange(const struct config *c, const char *path, const char *body,

@@ -152,6 +152,7 @@ static void write_faults_json(const struct faults *f, struct buf *to)
 static int check(const char *path, bool json)
 {
     struct faults *f = xcalloc(1, sizeof *f);
+    struct certificate shown;
     struct config *c = NULL;
     struct buf b;
     int rc;
@@ -162,6 +163,8 @@ static int check(const char *path, bool json)
         check_plugins(c, f);
         plan_check_all(c, f);
     }
+    if (rc == 0 && certificate_load(c, &shown, f) == 0)
+        certificate_deinit(&shown);
     rc = rc != 0 || f->errors ? EXIT_CONFIG : EXIT_OK;
     faults_sort(f);
     buf_init(&b, 1u << 20);

@@ -354,29 +354,46 @@ static bool token_given(const struct config *c)
 static bool same_address(const struct conf_address *a,
                          const struct conf_address *b)
 {
+    if (a->socket && b->socket)
+        return strcmp(a->socket, b->socket) == 0;
     if (!a->text || !b->text || a->port == 0 || a->port != b->port)
         return false;
     return !a->host || !b->host || strcmp(a->host, b->host) == 0;
 }
 
+const struct conf_address *config_listen(const struct config *c, size_t n,
+                                         bool *tls)
+{
+    const struct conf_ingest *in = &c->ingest;
+
+    *tls = in->tls.certificate != NULL &&
+           (in->tls.listen.count == 0 || n >= in->listen.count);
+    if (n < in->listen.count)
+        return &in->listen.list[n];
+    n -= in->listen.count;
+    return n < in->tls.listen.count ? &in->tls.listen.list[n] : NULL;
+}
+
 static void check_addresses(struct config *c, struct faults *f)
 {
-    const struct conf_addresses *l = &c->ingest.listen;
-    const struct conf_address *admin = &c->admin.listen;
+    const struct conf_address *admin = &c->admin.listen, *a, *b;
+    bool tls;
 
-    for (size_t i = 0; i < l->count; i++)
-        for (size_t k = 0; k < i; k++)
-            if (same_address(&l->list[i], &l->list[k]))
-                faults_error(f, config_place(c, &l->list[i]),
+    for (size_t i = 0; (a = config_listen(c, i, &tls)); i++)
+        for (size_t k = 0; k < i; k++) {
+            b = config_listen(c, k, &tls);
+            if (same_address(a, b))
+                faults_error(f, config_place(c, a),
                              "%s and %s cannot both be listened on; remove "
                              "one or change its port",
-                             l->list[k].text, l->list[i].text);
-    for (size_t i = 0; i < l->count; i++)
-        if (same_address(&l->list[i], admin))
+                             b->text, a->text);
+        }
+    for (size_t i = 0; (a = config_listen(c, i, &tls)); i++)
+        if (same_address(a, admin))
             faults_error(f, config_place(c, admin),
                          "\"admin\" listens on %s and \"ingest\" on %s; give "
                          "them different ports",
-                         admin->text, l->list[i].text);
+                         admin->text, a->text);
     if (admin->text && !admin->loopback && !token_given(c))
         faults_error(f, config_place(c, admin),
                      "\"admin\" can be reached from other machines at %s and "
@@ -420,6 +437,10 @@ static void check_rest(struct config *c, struct faults *f)
                      "%llu; raise \"max_batch_bytes\"",
                      (unsigned long long)in->max_event_bytes,
                      (unsigned long long)in->max_batch_bytes);
+    if (in->proxy_protocol && in->trusted_proxies.count == 0)
+        faults_error(f, config_place(c, &in->proxy_protocol),
+                     "\"proxy_protocol\" is of those in \"trusted_proxies\", "
+                     "and there are none; name the proxies, or take it away");
     if (c->sources.count == 0)
         faults_warn(f, config_place(c, &c->data_dir),
                     "there are no sources, so nothing will be accepted; add "

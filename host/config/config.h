@@ -34,6 +34,7 @@ struct conf_address {
     const char *text; /* as configured: "127.0.0.1:8080", "[::1]:0", "*:80" */
     const char *host; /* a numeric address; NULL: all addresses */
     uint16_t port;    /* 0: whatever is free */
+    const char *socket; /* "fd:NAME": the NAME of one that is passed in */
     bool loopback;
 };
 
@@ -49,11 +50,14 @@ struct conf_texts {
 
 struct conf_tls {
     const char *certificate, *key; /* absolute; both NULL: no TLS */
+    struct conf_addresses listen; /* none: all of ingest's */
 };
 
 struct conf_ingest {
     struct conf_addresses listen; /* at least one */
     struct conf_tls tls;
+    struct conf_texts trusted_proxies; /* blocks of addresses */
+    bool proxy_protocol;
     uint64_t max_event_bytes, max_batch_bytes;
     int64_t dedupe_window_ms;
     uint64_t dedupe_memory;
@@ -222,6 +226,10 @@ typedef void config_diff_fn(void *context, const char *kind, const char *name,
 void config_diff(const struct config *before, const struct config *after,
                  config_diff_fn *tell, void *context);
 
+/* The n-th address that ingest listens on, and whether TLS is spoken there;
+ * NULL when there are no more. */
+const struct conf_address *config_listen(const struct config *c, size_t n,
+                                         bool *tls);
 struct conf_source *config_source(const struct config *c, mf_str name);
 struct conf_destination *config_destination(const struct config *c,
                                             mf_str name);

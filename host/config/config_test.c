@@ -68,13 +68,16 @@ static void values(void **state)
     const struct conf_destination *d;
     const struct config *c;
     char path[200];
+    bool tls;
 
     (void)state;
     fixture_write("cert.pem", "x");
     load("{\"data_dir\":\"data\",\"plugins_dir\":\"/opt/p\",\n"
          "\"log_level\":\"debug\",\"shutdown_seconds\":0,\n"
          "\"ingest\":{\"listen\":[\"*:0\",\"[::1]:80\",\":81\"],\n"
-         "\"tls\":{\"certificate\":\"cert.pem\",\"key\":\"cert.pem\"},\n"
+         "\"tls\":{\"certificate\":\"cert.pem\",\"key\":\"cert.pem\",\n"
+         "\"listen\":[\"*:443\",\"fd:tls-1\"]},\"proxy_protocol\":true,\n"
+         "\"trusted_proxies\":[\"10.0.0.0/8\",\"::1\"],\n"
          "\"max_event_bytes\":\"64KiB\",\"dedupe_window\":\"90s\",\n"
          "\"dedupe_memory\":\"64MiB\",\"threads\":3},\n"
          "\"admin\":{\"token\":\"${TOKEN}\",\"listen\":\"0.0.0.0:0\"},\n"
@@ -104,6 +107,16 @@ static void values(void **state)
     assert_true(c->ingest.listen.list[1].loopback);
     assert_int_equal(c->ingest.listen.list[1].port, 80);
     assert_null(c->ingest.listen.list[2].host);
+    assert_int_equal(c->ingest.tls.listen.count, 2);
+    assert_string_equal(c->ingest.tls.listen.list[1].socket, "tls-1");
+    assert_true(c->ingest.proxy_protocol);
+    assert_int_equal(c->ingest.trusted_proxies.count, 2);
+    assert_string_equal(c->ingest.trusted_proxies.list[0], "10.0.0.0/8");
+    assert_string_equal(config_listen(c, 0, &tls)->text, "*:0");
+    assert_false(tls);
+    assert_string_equal(config_listen(c, 3, &tls)->text, "*:443");
+    assert_true(tls);
+    assert_null(config_listen(c, 5, &tls));
     assert_int_equal(c->ingest.max_event_bytes, 65536);
     assert_int_equal(c->ingest.dedupe_window_ms, 90000);
     assert_int_equal(c->ingest.dedupe_memory, 64 << 20);

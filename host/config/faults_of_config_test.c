@@ -248,6 +248,25 @@ static void addresses(void **state)
         { INGEST("[\"*:90\",\"*:0\",\"*:0\",\n~\"127.0.0.1:90\"]"),
           "m.json:~1: *:90 and 127.0.0.1:90 cannot both be listened on; "
           "remove one or change its port\n" },
+        { INGEST("[\"fd:a\",~\"fd:a\"]"),
+          "m.json:~1: fd:a and fd:a cannot both be listened on; remove one "
+          "or change its port\n" },
+        { INGEST("[~\"fd:a b\"]"),
+          "m.json:~1: \"listen\" cannot hold the string \"fd:a b\"; write an "
+          "array of addresses such as [\"127.0.0.1:8080\", "
+          "\"[::1]:8080\"]\n" },
+        { "{" ONE ",\"ingest\":{\"listen\":[\"*:90\"],\"tls\":{"
+          "\"certificate\":\"m.json\",\"key\":\"m.json\",\"listen\":"
+          "[~\"[::1]:90\"]}}}",
+          "m.json:~1: *:90 and [::1]:90 cannot both be listened on; remove "
+          "one or change its port\n" },
+        { "{" ONE ",\"ingest\":{\"proxy_protocol\":~true}}",
+          "m.json:~1: \"proxy_protocol\" is of those in \"trusted_proxies\", "
+          "and there are none; name the proxies, or take it away\n" },
+        { "{" ONE ",\"ingest\":{\"trusted_proxies\":[~\"10.0.0.1/8\"]}}",
+          "m.json:~1: \"trusted_proxies\" cannot hold the string "
+          "\"10.0.0.1/8\"; write an array of addresses or blocks of them "
+          "such as [\"10.0.0.0/8\", \"2001:db8::7\"]\n" },
         { "{" ONE ",\"ingest\":{\"listen\":[\"*:90\"]},\n"
           "\"admin\":{\"listen\":~\"localhost:90\"}}",
           "m.json:~1: \"admin\" listens on localhost:90 and \"ingest\" on "

@@ -206,6 +206,12 @@ static void write_texts(struct json_out *w, const struct member *m,
     json_end_array(w);
 }
 
+static enum kind_read read_blocks(struct reader *r, const struct member *m,
+                                  mf_val v, void *target)
+{
+    return read_list(r, m, v, target, sizeof(char *), scalar_read_block);
+}
+
 /* ---- FQL, mappings, JSON ---- */
 
 static enum kind_read read_fql(struct reader *r, const struct member *m,
@@ -497,6 +503,10 @@ const struct kind kinds[KIND_ENTRIES + 1] = {
                        RANGE_NONE, SHOWN_MANY, read_texts, write_texts },
     [KIND_TEXTS] = { "strings", "an array of strings", RANGE_NONE,
                      SHOWN_MANY, read_texts, write_texts },
+    [KIND_BLOCKS] = { "addresses",
+                      "an array of addresses or blocks of them such as "
+                      "[\"10.0.0.0/8\", \"2001:db8::7\"]",
+                      RANGE_NONE, SHOWN_MANY, read_blocks, write_texts },
     [KIND_FILTER] = { "FQL", "a condition such as \"type = \\\"track\\\"\"",
                       RANGE_NONE, SECRET, read_fql, write_fql },
     [KIND_SUBSCRIBE] = { "FQL", "a condition such as \"type = \\\"track\\\"\"",

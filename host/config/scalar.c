@@ -7,6 +7,7 @@
 #include "config/scalar.h"
 
 #include "base/io.h"
+#include "base/netaddr.h"
 #include "base/text.h"
 
 #include <arpa/inet.h>
@@ -357,6 +358,11 @@ enum kind_read scalar_read_address(struct reader *r, const struct member *m,
     const char *text = scalar_text(r, m, v);
     unsigned char raw[16];
 
+    if (text && strncmp(text, "fd:", 3) == 0) {
+        to->text = text;
+        to->socket = text + 3;
+        return scalar_is_name(to->socket) ? READ_OK : READ_WRONG;
+    }
     if (!text || !split_address(text, host, &to->port))
         return READ_WRONG;
     if (strcmp(host, "localhost") == 0)
@@ -375,6 +381,16 @@ enum kind_read scalar_read_address(struct reader *r, const struct member *m,
     if (*host && strcmp(host, "*") != 0)
         to->host = arena_copy(&r->c->private->arena, mf_cstr(host)).ptr;
     return READ_OK;
+}
+
+enum kind_read scalar_read_block(struct reader *r, const struct member *m,
+                                 mf_val v, void *target)
+{
+    const char *text = scalar_text(r, m, v);
+    struct netblock block;
+
+    return keep(text && netblock_parse(mf_cstr(text), &block) ? text : NULL,
+                target);
 }
 
 void scalar_write_address(struct json_out *w, const struct member *m,

@@ -21,7 +21,7 @@ typedef void scalar_writer(struct json_out *w, const struct member *m,
 scalar_reader scalar_read_text, scalar_read_name, scalar_read_secret,
     scalar_read_path, scalar_read_file, scalar_read_origin, scalar_read_bool,
     scalar_read_int, scalar_read_duration, scalar_read_size, scalar_read_rate,
-    scalar_read_choice, scalar_read_address;
+    scalar_read_choice, scalar_read_address, scalar_read_block;
 scalar_writer scalar_write_text, scalar_write_file, scalar_write_bool,
     scalar_write_int, scalar_write_rate, scalar_write_choice,
     scalar_write_address;

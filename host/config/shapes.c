@@ -22,6 +22,9 @@ static const struct member tls_members[] = {
       .help = "the certificate and its chain, PEM" },
     { "key", KIND_FILE, AT(conf_tls, key), .required = true,
       .help = "the private key, PEM" },
+    { "listen", KIND_ADDRESSES, AT(conf_tls, listen), .min = 1, .max = 16,
+      .help = "where HTTPS is spoken, beside HTTP at \"listen\" of "
+              "\"ingest\"; without it all of those speak HTTPS" },
     { NULL },
 };
 static const struct shape shape_tls = { "\"tls\"", tls_members,
@@ -33,6 +36,11 @@ static const struct member ingest_members[] = {
       .help = "where sources send to; port 0 takes a free one" },
     { "tls", KIND_OBJECT, AT(conf_ingest, tls), .more = &shape_tls,
       .help = "serve HTTPS; without it HTTP" },
+    { "trusted_proxies", KIND_BLOCKS, AT(conf_ingest, trusted_proxies),
+      .min = 1, .max = 256,
+      .help = "who is believed when it tells whose requests it passes on" },
+    { "proxy_protocol", KIND_BOOL, AT(conf_ingest, proxy_protocol), "false",
+      .help = "connections of trusted_proxies begin with a PROXY header" },
     { "max_event_bytes", KIND_SIZE, AT(conf_ingest, max_event_bytes), "32768",
       .min = KIB, .max = MIB, /* as large as a record of the journal */
       .help = "the largest event accepted" },

@@ -302,6 +302,11 @@ static void fill_request(struct conn *c)
     r->body = (mf_str){ base + c->head_len,
                         h->chunked ? c->body_len : (size_t)h->length };
     r->user = NULL;
+    r->client = r->peer;
+    r->secure = c->tls != NULL;
+    if (c->server->proxy_count && c->addressed &&
+        h->known[HTTP_X_FORWARDED_FOR])
+        http_forwarded(c);
     if (r->fault == HTTP_NO_FAULT && r->body.len > 0)
         decode(c);
     if (r->fault != HTTP_NO_FAULT) {
@@ -333,8 +338,11 @@ static void pause_reading(struct conn *c)
 
 static void resume_reading(struct conn *c)
 {
-    if (!c->reading)
+    if (!c->reading) {
         event_add(&c->rd, NULL);
+        if (c->tls && http_tls_waits(c))
+            http_server_kick(c->server, c);
+    }
     c->reading = true;
 }
 
@@ -348,6 +356,8 @@ static void wait_until(struct conn *c, int64_t deadline)
 static void end_connection(struct conn *c)
 {
     c->state = CONN_CLOSING;
+    if (c->tls)
+        http_tls_bye(c);
     if (!http_out_flush(c)) {
         pause_reading(c);
         return;
@@ -473,7 +483,7 @@ static ssize_t fill(struct conn *c)
         c->start = c->len = 0;
         begin_request(c);
     }
-    n = read(c->fd, c->in->data + c->len, c->in->cap - c->len);
+    n = conn_read(c, c->in->data + c->len, c->in->cap - c->len);
     if (n > 0) {
         c->len += (size_t)n;
         c->received += (uint64_t)n;
@@ -512,7 +522,7 @@ static void read_ahead(struct conn *c)
     ssize_t n;
 
     if (room > 0) {
-        n = read(c->fd, c->in->data + c->len, room);
+        n = conn_read(c, c->in->data + c->len, room);
         if (n > 0) {
             c->len += (size_t)n;
             c->server->counters.bytes_in += (uint64_t)n;
@@ -530,12 +540,34 @@ static void read_ahead(struct conn *c)
 static void swallow(struct conn *c)
 {
     char bin[SWALLOW];
-    ssize_t n = read(c->fd, bin, sizeof bin);
+    ssize_t n = conn_read(c, bin, sizeof bin);
 
     if (n > 0)
         c->server->counters.bytes_in += (uint64_t)n;
     else if (n == 0 || (errno != EAGAIN && errno != EINTR))
         http_conn_close(c);
+}
+
+/* It is open: the first request may be there already, in part behind a PROXY
+ * header. */
+static void begin_requests(struct conn *c)
+{
+    c->state = CONN_IDLE;
+    if (c->opening && !c->tls) {
+        c->in = http_block_get(&c->server->pool);
+        c->start = 0;
+        c->len = http_opening_rest(c, c->in->data, c->in->cap);
+        begin_request(c);
+        if (c->len == 0)
+            release(c);
+    }
+    http_opening_end(c);
+    if (c->in) {
+        advance(c);
+        return;
+    }
+    set_deadline(c);
+    read_on(c);
 }
 
 static void readable(evutil_socket_t fd, short what, void *arg)
@@ -545,6 +577,11 @@ static void readable(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     switch (c->state) {
+    case CONN_OPENING:
+        if (!http_opening_go_on(c))
+            break;
+        begin_requests(c);
+        break;
     case CONN_IDLE:
     case CONN_HEAD:
     case CONN_BODY:
@@ -603,6 +640,8 @@ static void writable(evutil_socket_t fd, short what, void *arg)
     }
     if (c->state == CONN_CLOSING)
         end_connection(c);
+    else if (c->state == CONN_OPENING)
+        http_wheel_set(&s->wheel, c, c->began + s->limits.header_ms);
     else if (c->state != CONN_FLIGHT && c->state != CONN_STREAM)
         advance(c);
 }
@@ -625,6 +664,17 @@ struct conn *http_conn_new(struct http_server *s, int fd)
     return c;
 }
 
+void http_conn_readable(struct conn *c)
+{
+    readable(c->fd, EV_READ, c);
+}
+
+void http_conn_refuse(struct conn *c, enum http_fault f)
+{
+    http_out_fault(c, f);
+    end_connection(c);
+}
+
 void http_conn_free(struct conn *c)
 {
     if (c->server) {
@@ -641,6 +691,9 @@ void http_conn_close(struct conn *c)
     struct http_server *s = c->server;
 
     ASSERT(c->fd >= 0);
+    http_opening_end(c);
+    if (c->tls)
+        http_tls_end(c);
     pause_reading(c);
     if (c->writing)
         event_del(&c->wr);
@@ -701,6 +754,9 @@ void http_conn_expire(struct conn *c, int64_t now)
         return;
     }
     switch (c->state) {
+    case CONN_OPENING:
+        http_opening_expire(c);
+        break;
     case CONN_IDLE:
         n->idle_closed++;
         http_conn_close(c);

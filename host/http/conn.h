@@ -5,6 +5,8 @@
  *   pool.c    blocks of memory that requests are read into
  *   wheel.c   deadlines
  *   reply.c   answers and streams on their way out
+ *   opening.c what stands before requests: PROXY header, TLS handshake
+ *   tls.c     the bytes of a connection that speaks TLS
  *   conn.c    one connection: reading, handing over, closing
  *   server.c  listeners, peers, drain
  *
@@ -18,11 +20,12 @@
 #include "base/buf.h"
 #include "http/gzip.h"
 #include "http/server.h"
+#include "http/tls.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
-#include <netinet/in.h>
 #include <sys/queue.h>
+#include <unistd.h>
 
 /* ---- pool.c ---- */
 
@@ -65,10 +68,12 @@ enum conn_state {
     CONN_FLIGHT,  /* with the handler */
     CONN_STREAM,  /* a streaming answer */
     CONN_CLOSING, /* the last answer is on its way out */
-    CONN_LINGER   /* answered and half closed; what comes is thrown away */
+    CONN_LINGER,  /* answered and half closed; what comes is thrown away */
+    CONN_OPENING  /* before its first request: see opening.c */
 };
 
 struct peer;
+struct opening;
 
 struct conn {
     struct http_request req;    /* first: a request is its connection */
@@ -84,6 +89,8 @@ struct conn {
     bool discarding;           /* the body is read to be forgotten */
     bool no_body, chunked_out; /* of the streaming answer */
     bool queued;
+    bool kicked;  /* on the server's list of that name */
+    bool addressed; /* address holds who the client is */
 
     struct block *in;
     size_t start; /* of the request in in->data */
@@ -108,7 +115,11 @@ struct conn {
     TAILQ_ENTRY(conn) on_ready;
     struct peer *peer;
     struct event rd, wr;
-    char peer_text[INET6_ADDRSTRLEN];
+    struct tls_conn *tls;    /* NULL: its bytes are what they are */
+    struct opening *opening; /* while that is under way */
+    TAILQ_ENTRY(conn) on_opening, on_kicked;
+    struct netaddr address;
+    char peer_text[NETADDR_TEXT], client_text[NETADDR_TEXT];
 };
 
 LIST_HEAD(conn_list, conn);
@@ -141,6 +152,7 @@ struct listener {
     struct event ev;
     struct http_server *server;
     int fd;
+    bool tls;
 };
 
 struct http_server {
@@ -168,7 +180,17 @@ struct http_server {
     int64_t date_second;
     int64_t warned; /* when accepting last failed for want of room */
     char date[DATE_TEXT];
-    struct event sweep_ev, ready_ev, drain_ev;
+    struct event sweep_ev, ready_ev, drain_ev, kick_ev;
+    struct conn_queue opening; /* oldest first */
+    unsigned opening_count;
+    struct conn_queue kicked; /* have bytes that no descriptor tells of */
+    unsigned kicked_count;
+    struct http_tls *tls;     /* of new connections; NULL: none */
+    struct netblock *proxies;
+    size_t proxy_count;
+    bool proxy_protocol;
+    int64_t told_ms; /* when a failed opening was logged last */
+    uint64_t untold; /* those since */
     void (*done)(void *arg);
     void *done_arg;
 };
@@ -178,14 +200,57 @@ struct http_server {
 /* Sends a then b, keeping what the socket does not take; with cork, keeps all
  * of it until http_out_flush(). */
 void http_out_put(struct conn *c, mf_str a, mf_str b, bool cork);
+/* The same past TLS: bytes as they go over the network. */
+void http_out_raw(struct conn *c, mf_str a, mf_str b, bool cork);
 /* True when nothing is left to send. */
 bool http_out_flush(struct conn *c);
 /* The server's own refusal; the connection closes after it. */
 void http_out_fault(struct conn *c, enum http_fault f);
 
+/* ---- tls.c ---- */
+
+void http_tls_begin(struct conn *c, struct http_tls *t);
+enum http_step { HTTP_STEP_WAIT, HTTP_STEP_DONE, HTTP_STEP_FAILED };
+/* A step of the handshake; *fault and *why when it fails. */
+enum http_step http_tls_shake(struct conn *c, enum http_opening_fault *fault,
+                              const char **why);
+/* As read(2). */
+ssize_t http_tls_read(struct conn *c, void *to, size_t n);
+/* Something can be read that the descriptor does not tell of. */
+bool http_tls_waits(const struct conn *c);
+void http_tls_put(struct conn *c, mf_str a, mf_str b, bool cork);
+/* Says that nothing follows. Again: nothing. */
+void http_tls_bye(struct conn *c);
+void http_tls_end(struct conn *c);
+
+static inline ssize_t conn_read(struct conn *c, void *to, size_t n)
+{
+    return c->tls ? http_tls_read(c, to, n) : read(c->fd, to, n);
+}
+
+/* ---- opening.c ---- */
+
+/* A new connection that must say something before its first request. */
+void http_opening_begin(struct conn *c, bool proxied);
+/* Its descriptor is readable. True when it is open: on with requests. */
+bool http_opening_go_on(struct conn *c);
+void http_opening_expire(struct conn *c);
+/* Bytes that were read beyond the PROXY header, once. */
+size_t http_opening_rest(struct conn *c, void *to, size_t n);
+/* It is over, well or not. */
+void http_opening_end(struct conn *c);
+
+/* ---- forwarded.c ---- */
+
+/* Fills in req.client of a request that has X-Forwarded-For. What is malformed
+ * there is counted and ends the search. */
+void http_forwarded(struct conn *c);
+
 /* ---- conn.c ---- */
 
 struct conn *http_conn_new(struct http_server *s, int fd);
+/* Answers a request that cannot be, and ends. */
+void http_conn_refuse(struct conn *c, enum http_fault f);
 /* Gives everything back but what the handler still holds. */
 void http_conn_close(struct conn *c);
 void http_conn_free(struct conn *c);
@@ -194,6 +259,7 @@ void http_conn_answered(struct conn *c);
 /* Goes on with what is in the buffer, from the server's ready queue. */
 void http_conn_continue(struct conn *c);
 void http_conn_expire(struct conn *c, int64_t now);
+void http_conn_readable(struct conn *c);
 
 /* ---- server.c ---- */
 
@@ -202,5 +268,13 @@ void http_server_queue(struct http_server *s, struct conn *c);
 void http_server_unqueue(struct http_server *s, struct conn *c);
 /* A connection has gone. */
 void http_server_left(struct http_server *s, struct conn *c);
+/* Has c looked at as if its descriptor were readable, soon. */
+void http_server_kick(struct http_server *s, struct conn *c);
+void http_server_unkick(struct http_server *s, struct conn *c);
+/* The client is really there; false when it has enough connections. */
+bool http_server_is_from(struct http_server *s, struct conn *c,
+                         const struct netaddr *client);
+bool http_server_trusts(const struct http_server *s,
+                        const struct netaddr *address);
 
 #endif

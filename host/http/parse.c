@@ -54,6 +54,9 @@ static const struct {
                          "The request's headers took too long" },
     [HTTP_SLOW_BODY] = { "request_timeout",
                          "The request's body came too slowly" },
+    [HTTP_NOT_TLS] = { "https_required",
+                       "HTTPS is spoken here; send to https:// instead of "
+                       "http://" },
     [HTTP_TOO_LARGE] = { "payload_too_large", "The body is too large" },
     [HTTP_BAD_GZIP] = { "invalid_gzip", "The body is not valid gzip" },
     [HTTP_BAD_ENCODING] = { "unsupported_content_encoding",

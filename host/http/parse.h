@@ -21,7 +21,7 @@
 #define HTTP_TRAILER_MAX   16384
 #define HTTP_TRAILERS_MAX  64
 
-/* Up to HTTP_SLOW_BODY the server answers by itself and closes; from
+/* Up to HTTP_NOT_TLS the server answers by itself and closes; from
  * HTTP_TOO_LARGE on the request reaches the handler, which answers. */
 enum http_fault {
     HTTP_NO_FAULT,
@@ -35,6 +35,7 @@ enum http_fault {
     HTTP_HEAD_TOO_LARGE,
     HTTP_SLOW_HEAD,
     HTTP_SLOW_BODY,
+    HTTP_NOT_TLS,   /* plain HTTP where TLS is spoken */
     HTTP_TOO_LARGE, /* body over the limit, encoded or decoded */
     HTTP_BAD_GZIP,
     HTTP_BAD_ENCODING, /* a Content-Encoding that is not known */

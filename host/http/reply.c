@@ -193,7 +193,7 @@ static void put_chunk(struct conn *c, mf_str bytes)
     http_out_put(c, buf_view(b), MF_STR(""), false);
 }
 
-void http_out_put(struct conn *c, mf_str a, mf_str b, bool cork)
+void http_out_raw(struct conn *c, mf_str a, mf_str b, bool cork)
 {
     size_t took = 0;
 
@@ -216,6 +216,14 @@ void http_out_put(struct conn *c, mf_str a, mf_str b, bool cork)
     keep(c, b, took > a.len ? took - a.len : 0);
     if (!cork)
         want_write(c, true);
+}
+
+void http_out_put(struct conn *c, mf_str a, mf_str b, bool cork)
+{
+    if (c->tls)
+        http_tls_put(c, a, b, cork);
+    else
+        http_out_raw(c, a, b, cork);
 }
 
 bool http_out_flush(struct conn *c)

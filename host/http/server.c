@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -37,6 +36,7 @@ const struct http_limits http_limits_default = {
     .buffer_bytes = 256u << 20,
     .connections = 16384,
     .connections_per_peer = 8192,
+    .openings = 1024,
     .header_ms = 10000,
     .body_grace_ms = 10000,
     .body_rate = 10000,
@@ -66,39 +66,17 @@ static struct peer **peer_place(struct http_server *s, int family,
     return p;
 }
 
-/* Writes the address as text and says what it is counted under; IPv4 inside
- * IPv6 is IPv4. False for addresses that are not counted. */
-static bool peer_of(const struct sockaddr_storage *ss, char *text, int *family,
-                    uint64_t *address)
-{
-    const struct sockaddr_in *v4 = (const void *)ss;
-    const struct sockaddr_in6 *v6 = (const void *)ss;
-    const void *bytes = &v4->sin_addr;
-
-    *address = 0;
-    if (ss->ss_family != AF_INET && ss->ss_family != AF_INET6) {
-        memcpy(text, "unix", 5);
-        return false;
-    }
-    if (ss->ss_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-        *family = AF_INET6;
-        memcpy(address, &v6->sin6_addr, 8);
-        inet_ntop(AF_INET6, &v6->sin6_addr, text, INET6_ADDRSTRLEN);
-        return true;
-    }
-    if (ss->ss_family == AF_INET6)
-        bytes = (const char *)&v6->sin6_addr + 12;
-    *family = AF_INET;
-    memcpy(address, bytes, 4);
-    inet_ntop(AF_INET, bytes, text, INET6_ADDRSTRLEN);
-    return true;
-}
-
 /* The peer with one more connection, or NULL when it has enough. */
-static struct peer *peer_enter(struct http_server *s, int family,
-                               uint64_t address)
+static struct peer *peer_enter(struct http_server *s, const struct netaddr *a)
 {
-    struct peer **place = peer_place(s, family, address), *p = *place;
+    bool v4 = netaddr_is_v4(a);
+    int family = v4 ? AF_INET : AF_INET6;
+    struct peer **place, *p;
+    uint64_t address = 0;
+
+    memcpy(&address, a->bytes + (v4 ? 12 : 0), v4 ? 4 : 8);
+    place = peer_place(s, family, address);
+    p = *place;
 
     if (!p) {
         p = *place = xcalloc(1, sizeof *p);
@@ -183,30 +161,44 @@ static bool evict_idle(struct http_server *s)
 }
 
 /* Says 503 as far as the socket takes it. What the client has sent already is
- * read first, or closing would reset the answer away. */
-static void turn_away(int fd)
+ * read first, or closing would reset the answer away. Over TLS it would cost a
+ * handshake: there the connection just ends. */
+static void turn_away(int fd, bool tls)
 {
     char bin[4096];
 
-    (void)!recv(fd, bin, sizeof bin, MSG_DONTWAIT);
-    (void)!send(fd, busy, sizeof busy - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (!tls) {
+        (void)!recv(fd, bin, sizeof bin, MSG_DONTWAIT);
+        (void)!send(fd, busy, sizeof busy - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
     close(fd);
 }
 
-static void take(struct http_server *s, int fd,
-                 const struct sockaddr_storage *ss)
+static void set_address(struct conn *c, const struct netaddr *a)
 {
-    char text[INET6_ADDRSTRLEN];
-    struct peer *p = NULL;
-    struct conn *c;
-    uint64_t address;
-    int family;
+    c->addressed = a != NULL;
+    if (a) {
+        c->address = *a;
+        netaddr_text(a, c->peer_text);
+    } else {
+        memcpy(c->peer_text, "unix", 5);
+    }
+    c->req.peer = mf_cstr(c->peer_text);
+}
 
-    if (peer_of(ss, text, &family, &address)) {
-        p = peer_enter(s, family, address);
+static void take(struct listener *l, int fd, const struct sockaddr_storage *ss)
+{
+    struct http_server *s = l->server;
+    struct peer *p = NULL;
+    struct netaddr address;
+    bool addressed = netaddr_of(ss, &address), proxied;
+    struct conn *c;
+
+    if (addressed) {
+        p = peer_enter(s, &address);
         if (!p) {
             s->counters.refused_peer++;
-            turn_away(fd);
+            turn_away(fd, l->tls);
             return;
         }
     }
@@ -215,8 +207,13 @@ static void take(struct http_server *s, int fd,
         start_sweeping(s);
     c = http_conn_new(s, fd);
     c->peer = p;
-    memcpy(c->peer_text, text, sizeof text);
-    c->req.peer = mf_cstr(c->peer_text);
+    set_address(c, addressed ? &address : NULL);
+    proxied = s->proxy_protocol && addressed &&
+              http_server_trusts(s, &address);
+    if (l->tls)
+        http_tls_begin(c, s->tls);
+    if (l->tls || proxied)
+        http_opening_begin(c, proxied);
 }
 
 static void warn_waiting(struct http_server *s, int why)
@@ -277,9 +274,12 @@ static void acceptable(evutil_socket_t fd, short what, void *arg)
         } else if (s->counters.open >= s->limits.connections &&
                    !evict_idle(s)) {
             s->counters.refused_full++;
-            turn_away(got);
+            turn_away(got, l->tls);
+        } else if (l->tls && !s->tls) {
+            s->counters.accept_errors++;
+            close(got);
         } else {
-            take(s, got, &ss);
+            take(l, got, &ss);
         }
     }
 }
@@ -311,6 +311,26 @@ static void go_on(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+/* A timer of no time, and not an event made active, so that others have
+ * their turn before. */
+static void on_kick(evutil_socket_t fd, short what, void *arg)
+{
+    static const struct timeval none;
+    struct http_server *s = arg;
+    unsigned n = s->kicked_count;
+    struct conn *c;
+
+    (void)fd;
+    (void)what;
+    for (; n && (c = TAILQ_FIRST(&s->kicked)); n--) {
+        http_server_unkick(s, c);
+        if (c->reading)
+            http_conn_readable(c);
+    }
+    if (s->kicked_count)
+        event_add(&s->kick_ev, &none);
+}
+
 static void close_all(struct http_server *s)
 {
     struct conn *c;
@@ -334,6 +354,53 @@ static void drained(evutil_socket_t fd, short what, void *arg)
 }
 
 /* ---- inside ---- */
+
+void http_server_kick(struct http_server *s, struct conn *c)
+{
+    static const struct timeval none;
+
+    if (c->kicked)
+        return;
+    c->kicked = true;
+    s->kicked_count++;
+    TAILQ_INSERT_TAIL(&s->kicked, c, on_kicked);
+    if (!evtimer_pending(&s->kick_ev, NULL))
+        event_add(&s->kick_ev, &none);
+}
+
+void http_server_unkick(struct http_server *s, struct conn *c)
+{
+    if (!c->kicked)
+        return;
+    c->kicked = false;
+    s->kicked_count--;
+    TAILQ_REMOVE(&s->kicked, c, on_kicked);
+}
+
+bool http_server_is_from(struct http_server *s, struct conn *c,
+                         const struct netaddr *client)
+{
+    struct peer *p = peer_enter(s, client);
+
+    if (!p) {
+        s->counters.refused_peer++;
+        return false;
+    }
+    if (c->peer)
+        peer_leave(s, c->peer);
+    c->peer = p;
+    set_address(c, client);
+    return true;
+}
+
+bool http_server_trusts(const struct http_server *s,
+                        const struct netaddr *address)
+{
+    for (size_t i = 0; i < s->proxy_count; i++)
+        if (netblock_has(&s->proxies[i], address))
+            return true;
+    return false;
+}
 
 void http_server_queue(struct http_server *s, struct conn *c)
 {
@@ -389,12 +456,15 @@ struct http_server *http_server_new(struct event_base *base,
     LIST_INIT(&s->all);
     LIST_INIT(&s->owed);
     TAILQ_INIT(&s->ready);
+    TAILQ_INIT(&s->opening);
+    TAILQ_INIT(&s->kicked);
     http_wheel_init(&s->wheel, clock_mono_ms());
     least = s->limits.header_bytes + BLOCK_HEAD_ROOM;
     http_pool_init(&s->pool, least, s->limits.buffer_bytes);
     event_assign(&s->sweep_ev, base, -1, EV_PERSIST, sweep, s);
     event_assign(&s->ready_ev, base, -1, 0, go_on, s);
     event_assign(&s->drain_ev, base, -1, 0, drained, s);
+    evtimer_assign(&s->kick_ev, base, on_kick, s);
     return s;
 }
 
@@ -405,7 +475,7 @@ void http_server_limit_body(struct http_server *s, uint32_t body_bytes,
     s->limits.decoded_bytes = decoded_bytes;
 }
 
-int http_server_listen(struct http_server *s, int listen_fd)
+static int listen_on(struct http_server *s, int listen_fd, bool tls)
 {
     struct listener *l;
     int on = 1;
@@ -417,12 +487,43 @@ int http_server_listen(struct http_server *s, int listen_fd)
     l = xcalloc(1, sizeof *l);
     l->server = s;
     l->fd = listen_fd;
+    l->tls = tls;
     event_assign(&l->ev, s->base, listen_fd, EV_READ | EV_PERSIST, acceptable,
                  l);
     s->listeners[s->listener_count++] = l;
     if (s->accepting && !s->paused)
         event_add(&l->ev, NULL);
     return 0;
+}
+
+int http_server_listen(struct http_server *s, int listen_fd)
+{
+    return listen_on(s, listen_fd, false);
+}
+
+int http_server_listen_tls(struct http_server *s, int listen_fd)
+{
+    return listen_on(s, listen_fd, true);
+}
+
+void http_server_use_tls(struct http_server *s, struct http_tls *t)
+{
+    struct http_tls *before = s->tls;
+
+    s->tls = t ? http_tls_ref(t) : NULL;
+    http_tls_free(before);
+}
+
+void http_server_trust(struct http_server *s, const struct netblock *proxies,
+                       size_t count, bool proxy_protocol)
+{
+    ASSERT(count <= HTTP_PROXIES_MAX);
+    free(s->proxies);
+    s->proxies = xcalloc(count + 1, sizeof *s->proxies);
+    if (count)
+        memcpy(s->proxies, proxies, count * sizeof *proxies);
+    s->proxy_count = count;
+    s->proxy_protocol = proxy_protocol;
 }
 
 void http_server_unlisten(struct http_server *s, int listen_fd)
@@ -463,6 +564,8 @@ void http_server_drain(struct http_server *s, uint32_t deadline_ms,
             http_server_queue(s, c);
     }
     event_add(&s->drain_ev, &tv);
+    while ((c = TAILQ_FIRST(&s->opening))) /* none has sent a request yet */
+        http_conn_close(c);
     if (s->counters.open == 0)
         event_active(&s->drain_ev, EV_TIMEOUT, 0);
 }
@@ -479,6 +582,7 @@ void http_server_free(struct http_server *s)
     event_del(&s->sweep_ev);
     event_del(&s->ready_ev);
     event_del(&s->drain_ev);
+    event_del(&s->kick_ev);
     while (s->listener_count)
         free(s->listeners[--s->listener_count]);
     while ((c = LIST_FIRST(&s->owed))) {
@@ -492,6 +596,8 @@ void http_server_free(struct http_server *s)
     }
     http_pool_deinit(&s->pool);
     gunzip_free(s->gunzip);
+    http_tls_free(s->tls);
+    free(s->proxies);
     buf_deinit(&s->scratch);
     free(s);
 }
@@ -499,5 +605,6 @@ void http_server_free(struct http_server *s)
 const struct http_counters *http_server_counters(struct http_server *s)
 {
     s->counters.body_buffer_bytes = s->pool.big;
+    s->counters.opening = s->opening_count;
     return &s->counters;
 }

@@ -7,7 +7,9 @@
  * handler, which answers at once or later, in the same thread. One request of
  * a connection is with the handler at a time; those that follow it wait in
  * the connection's buffer. It refuses what parse.h refuses, and whatever is
- * slower or larger than its limits. It knows nothing of routes, JSON or TLS.
+ * slower or larger than its limits. Listeners may speak TLS, and proxies that
+ * are trusted may tell whose requests they pass on. It knows nothing of routes
+ * or JSON.
  *
  * Why not libevent's evhttp, on whose loop it runs: of POSTs with 800 bytes,
  * answered with a constant, evhttp took 17.4 microseconds and 7.3 system calls
@@ -20,6 +22,7 @@
 #ifndef HTTP_SERVER_H
 #define HTTP_SERVER_H
 
+#include "base/netaddr.h"
 #include "http/parse.h"
 
 #include <manifold/types.h>
@@ -28,6 +31,7 @@
 
 struct event_base;
 struct http_server;
+struct http_tls;
 
 struct http_limits {
     uint32_t header_bytes;  /* at most 65535 */
@@ -38,8 +42,10 @@ struct http_limits {
     uint64_t buffer_bytes;  /* all bodies being read, together */
     uint32_t connections;
     uint32_t connections_per_peer; /* per IPv4 address or IPv6 /64 */
+    uint32_t openings;             /* in a handshake or before their PROXY
+                                      header; then the oldest goes */
     uint32_t header_ms;            /* from a request's first byte to its last
-                                      header */
+                                      header; for the handshake likewise */
     uint32_t body_grace_ms;        /* before body_rate is asked for */
     uint32_t body_rate;            /* bytes a second, least */
     uint32_t idle_ms;              /* between requests */
@@ -50,8 +56,9 @@ struct http_limits {
 };
 
 /* header 16 KiB, 64; body 1 MiB, decoded 1 MiB; discard 64 MiB; buffers
- * 256 MiB; 16384 connections, 8192 per peer; header 10 s; body 10 KB/s after
- * 10 s; idle 60 s; write 30 s; linger 2 s; stream backlog 1 MiB; sweep 1 s. */
+ * 256 MiB; 16384 connections, 8192 per peer, 1024 openings; header 10 s; body
+ * 10 KB/s after 10 s; idle 60 s; write 30 s; linger 2 s; stream backlog 1 MiB;
+ * sweep 1 s. */
 extern const struct http_limits http_limits_default;
 
 /* Valid from the handler's call until its answer; everything in it is
@@ -63,6 +70,10 @@ struct http_request {
     mf_str query;           /* raw, without '?'; ptr NULL when none */
     mf_str body;            /* decoded; empty when fault is set */
     mf_str peer;            /* address without port; "unix" */
+    mf_str client;          /* whose request it is: the peer, or if that is a
+                               trusted proxy the last address in
+                               X-Forwarded-For that is none */
+    bool secure;            /* TLS was spoken */
     uint64_t connection;    /* never used twice in one server */
     enum http_fault fault;  /* HTTP_TOO_LARGE and what follows it */
     const char *fault_text; /* for people; NULL without fault */
@@ -72,6 +83,24 @@ struct http_request {
 };
 
 typedef void (*http_handler)(struct http_request *req, void *arg);
+
+/* Why a connection did not come to its first request. */
+enum http_opening_fault {
+    HTTP_OPEN_PROXY,     /* no PROXY header where there must be one */
+    HTTP_OPEN_PLAIN,     /* not TLS, where TLS is spoken */
+    HTTP_OPEN_VERSION,   /* TLS before 1.2 */
+    HTTP_OPEN_CIPHER,    /* nothing in common */
+    HTTP_OPEN_ALPN,      /* the client does not want HTTP/1.1 */
+    HTTP_OPEN_ALERT,     /* the client refused, the certificate often */
+    HTTP_OPEN_MALFORMED, /* anything else in the handshake */
+    HTTP_OPEN_GONE,      /* the client went away */
+    HTTP_OPEN_SLOW,
+    HTTP_OPEN_EVICTED, /* there were too many */
+    HTTP_OPEN_FAULTS
+};
+
+/* "proxy_header", "plaintext", ... */
+const char *http_opening_code(enum http_opening_fault f);
 
 struct http_counters {
     uint64_t open, accepted;
@@ -83,6 +112,12 @@ struct http_counters {
     uint64_t idle_closed, write_stalled;
     uint64_t bytes_in, bytes_out;
     uint64_t body_buffer_bytes; /* now */
+    uint64_t opening;           /* now */
+    uint64_t handshakes, handshakes_resumed; /* that ended well */
+    uint64_t proxied;                        /* PROXY headers taken */
+    uint64_t records_bad; /* connections that TLS broke after its handshake */
+    uint64_t forwarded_bad; /* X-Forwarded-For of a proxy, malformed */
+    uint64_t openings[HTTP_OPEN_FAULTS];
     uint64_t faults[HTTP_FAULTS];
 };
 
@@ -95,8 +130,19 @@ void http_server_limit_body(struct http_server *s, uint32_t body_bytes,
                             uint32_t decoded_bytes);
 /* Accepts on a listening, non-blocking descriptor, which stays the caller's.
  * Any number up to HTTP_LISTENERS_MAX. */
-#define HTTP_LISTENERS_MAX 64
+#define HTTP_LISTENERS_MAX 128
 int http_server_listen(struct http_server *s, int listen_fd);
+/* The same, and its connections speak TLS. */
+int http_server_listen_tls(struct http_server *s, int listen_fd);
+/* With which certificate connections begin from now on; those that are open
+ * stay as they are. NULL: none, and such connections are closed. */
+void http_server_use_tls(struct http_server *s, struct http_tls *t);
+/* Which peers are believed when they say whose requests they pass on; copied.
+ * With proxy_protocol their connections must begin with a PROXY header. Others
+ * are served as they are, and a header of theirs is no HTTP. */
+#define HTTP_PROXIES_MAX 256
+void http_server_trust(struct http_server *s, const struct netblock *proxies,
+                       size_t count, bool proxy_protocol);
 /* No more connections from there; those that are open stay. */
 void http_server_unlisten(struct http_server *s, int listen_fd);
 void http_server_stop_accepting(struct http_server *s);

@@ -254,7 +254,8 @@ static struct source *source_of(struct api *a, struct http_request *r,
 /* ---- events ---- */
 
 /* *seq becomes the number that must be durable before the event's sender is
- * told so; it stays where the event is known to be. */
+ * told so; it stays where the event is known to be. An event of a batch may
+ * wait for others. */
 static enum journal_state keep(struct api *a, struct source *s,
                                mf_str event, int64_t received_ms, mf_str id,
                                uint64_t *seq)
@@ -264,17 +265,14 @@ static enum journal_state keep(struct api *a, struct source *s,
                                   .payload = event };
     enum journal_state state;
     bool duplicate;
+    unsigned kept;
 
     ids_hash(journal_uuid(a->intake.intake->journal), s->id, id, rec.id_hash);
-    state = intake_keep(&a->intake, &rec, seq, &duplicate);
-    if (state != JOURNAL_OK)
-        return state;
-    if (duplicate) {
-        s->duplicates++;
-    } else {
-        s->received++;
-        s->bytes += rec.payload.len;
-    }
+    if (a->together)
+        return sheaf_add(&a->sheaf, &a->intake, s, &rec, seq);
+    state = intake_keep(&a->intake, &rec, 1, seq, &duplicate, &kept);
+    if (state == JOURNAL_OK)
+        source_kept(s, rec.payload.len, duplicate);
     return state;
 }
 
@@ -415,6 +413,7 @@ static enum journal_state keep_batch(struct api *a, struct source *s,
                                      struct event_envelope *env,
                                      uint64_t *seq, bool *any)
 {
+    enum journal_state state;
     struct json_out w;
     mf_str id;
 
@@ -425,7 +424,6 @@ static enum journal_state keep_batch(struct api *a, struct source *s,
                                      "Exceed payload limit" };
         mf_val event = events[i];
         struct source *own = s ? s : source_of_event(a, event);
-        enum journal_state state;
 
         buf_clear(&a->event);
         if (!own) {
@@ -446,11 +444,12 @@ static enum journal_state keep_batch(struct api *a, struct source *s,
         if (state != JOURNAL_OK)
             return state;
     }
+    state = sheaf_put(&a->sheaf, &a->intake, seq);
     if (*any) {
         json_end_array(&w);
         json_end_object(&w);
     }
-    return JOURNAL_OK;
+    return state;
 }
 
 /* One walk: the events, at most BATCH_EVENTS_MAX of them; the count may be one
@@ -528,7 +527,10 @@ static void on_batch(struct api *a, struct http_request *r, struct source *s,
     env->context = body->context;
     env->integrations = body->integrations;
     env->sent_at = body->sent_at;
+    sheaf_clear(&a->sheaf);
+    a->together = true;
     state = keep_batch(a, s, events, n, env, &seq, &any);
+    a->together = false;
     journal_flush(a->intake.intake->journal);
     if (state != JOURNAL_OK)
         refuse(a, r, refusal_of(state)); /* all of it comes again */
@@ -739,6 +741,7 @@ void api_init(struct api *a)
     arena_init(&a->arena, REQUEST_ARENA);
     buf_init(&a->event, EVENT_ROOM);
     buf_init(&a->answer, ANSWER_MAX);
+    sheaf_init(&a->sheaf);
 }
 
 void api_deinit(struct api *a)
@@ -760,4 +763,5 @@ void api_deinit(struct api *a)
     buf_deinit(&a->event);
     buf_deinit(&a->answer);
     gate_room_free(a->room);
+    sheaf_deinit(&a->sheaf);
 }

@@ -11,6 +11,7 @@
 #include "http/server.h"
 #include "ingest/intake.h"
 #include "ingest/keys.h"
+#include "ingest/sheaf.h"
 
 #define BATCH_EVENTS_MAX 2500 /* documented */
 #define RETRY_AFTER_BUSY 1    /* seconds; also told as X-RateLimit-Reset */
@@ -26,6 +27,8 @@ struct api {
     struct arena arena; /* of the request in hand */
     struct buf event, answer;
     struct gate_room *room; /* NULL until a gate needs it */
+    struct sheaf sheaf;
+    bool together; /* events go there, to be put by whoever set this */
     uint64_t unknown_keys, bad_requests, overloads, answered;
     /* An event refused inside a batch, or blocked by its source's gate. */
     void (*refused)(void *arg, const struct source *s, const char *code,

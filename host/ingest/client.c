@@ -26,9 +26,9 @@ void client_of_request(struct event_envelope *env,
                        const struct http_request *r)
 {
     env->client_ip = (mf_str){ "", 0 };
-    if (!is_public_v4(r->peer))
+    if (!is_public_v4(r->client))
         return;
-    env->client_ip = r->peer;
+    env->client_ip = r->client;
     env->from_page = http_header(r, HTTP_ORIGIN).ptr ||
                      http_header_named(r, MF_STR("Sec-Fetch-Site")).ptr;
 }

@@ -15,7 +15,7 @@ static struct arena arena;
 static struct event_envelope ask(const char *peer, const char *headers)
 {
     struct event_envelope env = { 0 };
-    struct http_request r = { .peer = mf_cstr(peer) };
+    struct http_request r = { .client = mf_cstr(peer) };
     struct http_head head;
     static char text[512];
 

@@ -309,6 +309,12 @@ bool dedupe_warm_step(struct dedupe *d, uint64_t most, int64_t wait_ms)
 
 /* ---- events ---- */
 
+void dedupe_prefetch(const struct dedupe *d, const unsigned char hash[16])
+{
+    if (d->set)
+        idset_prefetch(d->set, hash);
+}
+
 enum dedupe_found dedupe_find(struct dedupe *d, const unsigned char hash[16],
                               int64_t now_ms, uint64_t *seq)
 {

@@ -51,6 +51,9 @@ void dedupe_warm(struct dedupe *d, int dir, const struct journal_head *head);
  * nothing more to do. */
 bool dedupe_warm_step(struct dedupe *d, uint64_t most, int64_t wait_ms);
 
+/* One of several that dedupe_find() will be asked for: has its place fetched
+ * from memory meanwhile. */
+void dedupe_prefetch(const struct dedupe *d, const unsigned char hash[16]);
 /* Before an event is appended: is it a duplicate? */
 enum dedupe_found dedupe_find(struct dedupe *d, const unsigned char hash[16],
                               int64_t now_ms, uint64_t *seq);

@@ -29,7 +29,7 @@
 /* How long a start may wait for the ids of former events; connections wait in
  * their sockets meanwhile. After that it goes on beside the traffic, so many
  * ids at a time. */
-#define WARM_WAIT_MS 2000
+#define WARM_WAIT_MS 1000
 #define WARM_IDS     4096
 #define WARM_EVERY_US 1000
 #define MIX 0x9e3779b97f4a7c15u /* odd */
@@ -139,6 +139,7 @@ static void tell_stats(struct ingest *g)
     json_kint(&w, "overloads", (int64_t)c->overloads);
     json_kint(&w, "connections", (int64_t)c->http.open);
     json_kint(&w, "requests", (int64_t)c->http.requests);
+    edge_write_stats(&w, &c->http);
     write_dedupe(g, &w);
     json_key(&w, MF_STR("sources"));
     json_begin_array(&w);
@@ -339,6 +340,7 @@ static void take_plan(struct ingest *g, mf_str text, int fd)
 static void configure(struct ingest *g, mf_str text)
 {
     bool first = !g->intake.journal;
+    struct edge_trust trust;
     struct err e;
 
     if (keys_update(&g->keys, text, &e) != 0) {
@@ -348,9 +350,12 @@ static void configure(struct ingest *g, mf_str text)
     configure_dedupe(g);
     if (first && start(g) != 0)
         return;
+    edge_read_trust(&trust, text);
     g->configured += g->loop_count;
-    for (unsigned i = 0; i < g->loop_count; i++)
+    for (unsigned i = 0; i < g->loop_count; i++) {
+        loop_trust(g->loops[i], &trust); /* before what tells that it counts */
         loop_configure(g->loops[i], &g->keys);
+    }
     if (first)
         ipc_send(g->ipc, MSG_READY, NULL, 0, -1);
 }
@@ -371,12 +376,30 @@ static void listen_on(struct ingest *g, mf_str text, int fd)
         int too = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
         if (too >= 0)
-            loop_listen(g->loops[i], text, too);
+            loop_listen(g->loops[i], text, too, m.tls);
         else
             log_warn("%.*s: thread %u cannot share it: %s", (int)text.len,
                      text.ptr, i, strerror(errno));
     }
-    loop_listen(g->loops[first], text, fd);
+    loop_listen(g->loops[first], text, fd, m.tls);
+}
+
+/* Before the first configuration there are no loops: then it comes again, with
+ * the sockets. */
+static void use_tls(struct ingest *g, mf_str message)
+{
+    struct err e;
+    struct http_tls *t = edge_tls(message, &e);
+
+    if (*e.text)
+        log_error("the certificate is refused, the former one stays: %s",
+                  e.text);
+    else
+        for (unsigned i = 0; i < g->loop_count; i++)
+            loop_use_tls(g->loops[i], t);
+    if (t)
+        jail_close(); /* there is a key in the memory from now on */
+    http_tls_free(t);
 }
 
 static void unlisten(struct ingest *g, mf_str address)
@@ -462,6 +485,9 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
         break;
     case MSG_LISTEN:
         listen_on(g, text, fd);
+        break;
+    case MSG_TLS:
+        use_tls(g, text);
         break;
     case MSG_UNLISTEN:
         unlisten(g, text);

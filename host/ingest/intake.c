@@ -99,18 +99,25 @@ static enum journal_state keep(struct intake *in, struct journal_record *r,
 }
 
 enum journal_state intake_keep(struct intake_loop *l,
-                               struct journal_record *r, uint64_t *seq,
-                               bool *duplicate)
+                               struct journal_record *r, unsigned n,
+                               uint64_t *seq, bool *duplicate,
+                               unsigned *kept)
 {
     struct intake *in = l->intake;
-    enum journal_state state;
+    enum journal_state state = JOURNAL_OK;
 
     /* Only this loop's thread writes it. In one order with what `durable`
      * becomes: either that is seen here, or this by committed(). */
     if (!atomic_load_explicit(&l->waiting, memory_order_relaxed))
         atomic_store(&l->waiting, true);
     pthread_mutex_lock(&in->lock);
-    state = keep(in, r, seq, duplicate);
+    for (unsigned i = 1; i < n; i++)
+        dedupe_prefetch(in->dedupe, r[i].id_hash);
+    for (*kept = 0; *kept < n; ++*kept) {
+        state = keep(in, &r[*kept], seq, &duplicate[*kept]);
+        if (state != JOURNAL_OK)
+            break;
+    }
     pthread_mutex_unlock(&in->lock);
     return state;
 }

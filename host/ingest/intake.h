@@ -56,12 +56,18 @@ void intake_join(struct intake *in, struct intake_loop *l,
 
 /* ---- for a loop ---- */
 
-/* Appends the record unless it is a duplicate. *seq becomes the number that
- * must be durable before the sender is told so, if that is a later one; it
- * stays where the event is known to be. journal_flush() is the caller's. */
+/* Of records that are kept together. */
+#define INTAKE_TOGETHER 32
+
+/* Appends n records, INTAKE_TOGETHER at the most, but for duplicates, which
+ * are marked. *seq becomes the number that must be durable before the sender
+ * is told so, if that is a later one; it stays where the events are known to
+ * be. Not JOURNAL_OK: *kept of them were taken. journal_flush() is the
+ * caller's. */
 enum journal_state intake_keep(struct intake_loop *l,
-                               struct journal_record *r, uint64_t *seq,
-                               bool *duplicate);
+                               struct journal_record *r, unsigned n,
+                               uint64_t *seq, bool *duplicate,
+                               unsigned *kept);
 
 /* What happened since the loop was woken last. */
 struct intake_news {

@@ -140,10 +140,11 @@ static enum journal_state send(struct turner *one, uint64_t id, uint64_t *seq,
                                 .received_ms = clock_ms(),
                                 .payload = { (const char *)&id, sizeof id } };
     enum journal_state state;
+    unsigned kept;
 
     *seq = 0;
     memcpy(r.id_hash, &id, sizeof id);
-    state = intake_keep(&one->l, &r, seq, duplicate);
+    state = intake_keep(&one->l, &r, 1, seq, duplicate, &kept);
     journal_flush(in.journal);
     return state;
 }

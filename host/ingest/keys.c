@@ -272,6 +272,16 @@ struct source *keys_nth(struct keys *k, uint32_t number)
     return number ? &k->sources[number - 1] : NULL;
 }
 
+void source_kept(struct source *s, size_t bytes, bool duplicate)
+{
+    if (duplicate) {
+        s->duplicates++;
+        return;
+    }
+    s->received++;
+    s->bytes += bytes;
+}
+
 void source_reject(struct source *s, const char *code)
 {
     add_rejections(s, code, 1);

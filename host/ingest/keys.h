@@ -60,5 +60,6 @@ struct source *keys_find(struct keys *k, mf_str write_key);
 /* By violations_to or blocked_to; NULL for 0. */
 struct source *keys_nth(struct keys *k, uint32_t number);
 void source_reject(struct source *s, const char *code);
+void source_kept(struct source *s, size_t bytes, bool duplicate);
 
 #endif

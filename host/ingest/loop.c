@@ -54,7 +54,7 @@ static void counts_of(struct loop *l, struct loop_counts *c)
     if (l->server)
         c->http = *http_server_counters(l->server);
     else
-        c->http.open = 0;
+        c->http.open = c->http.opening = 0;
 }
 
 static void tell(struct loop *l)
@@ -153,7 +153,7 @@ static void take_keys(struct loop *l, mf_str text)
     mailbox_post(l->house, MAIL_TOOK, NULL, 0, -1);
 }
 
-static void listen_on(struct loop *l, mf_str address, int fd)
+static void listen_on(struct loop *l, mf_str address, int fd, bool tls)
 {
     struct listening *one;
 
@@ -168,7 +168,10 @@ static void listen_on(struct loop *l, mf_str address, int fd)
     memcpy(one->address, address.ptr, address.len);
     one->address[address.len] = 0;
     one->fd = fd;
-    http_server_listen(l->server, fd);
+    if (tls)
+        http_server_listen_tls(l->server, fd);
+    else
+        http_server_listen(l->server, fd);
 }
 
 static void stop_listening(struct loop *l, size_t i)
@@ -210,6 +213,27 @@ static void drain(struct loop *l, mf_str text)
     http_server_drain(l->server, ms, on_served, l);
 }
 
+static void take_trust(struct loop *l, mf_str text)
+{
+    struct edge_trust t;
+
+    ASSERT(text.len == sizeof t);
+    memcpy(&t, text.ptr, sizeof t);
+    if (l->server)
+        http_server_trust(l->server, t.blocks, t.count, t.proxy_protocol);
+}
+
+static void take_tls(struct loop *l, mf_str text)
+{
+    struct http_tls *t;
+
+    ASSERT(text.len == sizeof t);
+    memcpy(&t, text.ptr, sizeof t);
+    if (l->server)
+        http_server_use_tls(l->server, t);
+    http_tls_free(t);
+}
+
 static void take_mail(struct loop *l, const struct mail *m)
 {
     switch (m->type) {
@@ -217,7 +241,14 @@ static void take_mail(struct loop *l, const struct mail *m)
         take_keys(l, mail_text(m));
         break;
     case MSG_LISTEN:
-        listen_on(l, mail_text(m), m->fd);
+    case MAIL_LISTEN_TLS:
+        listen_on(l, mail_text(m), m->fd, m->type == MAIL_LISTEN_TLS);
+        break;
+    case MAIL_TRUST:
+        take_trust(l, mail_text(m));
+        break;
+    case MAIL_TLS:
+        take_tls(l, mail_text(m));
         break;
     case MSG_UNLISTEN:
         unlisten(l, mail_text(m));
@@ -271,9 +302,22 @@ void loop_configure(struct loop *l, const struct keys *k)
     mailbox_post(&l->in, MAIL_KEYS, &copy, sizeof copy, -1);
 }
 
-void loop_listen(struct loop *l, mf_str address, int fd)
+void loop_trust(struct loop *l, const struct edge_trust *t)
 {
-    mailbox_post(&l->in, MSG_LISTEN, address.ptr, address.len, fd);
+    mailbox_post(&l->in, MAIL_TRUST, t, sizeof *t, -1);
+}
+
+void loop_use_tls(struct loop *l, struct http_tls *t)
+{
+    if (t)
+        http_tls_ref(t);
+    mailbox_post(&l->in, MAIL_TLS, &t, sizeof t, -1);
+}
+
+void loop_listen(struct loop *l, mf_str address, int fd, bool tls)
+{
+    mailbox_post(&l->in, tls ? MAIL_LISTEN_TLS : MSG_LISTEN, address.ptr,
+                 address.len, fd);
 }
 
 void loop_unlisten(struct loop *l, mf_str address)
@@ -312,6 +356,7 @@ static struct http_limits limits_of(unsigned share)
 
     l.connections = (l.connections + share - 1) / share;
     l.connections_per_peer = (l.connections_per_peer + share - 1) / share;
+    l.openings = (l.openings + share - 1) / share;
     l.buffer_bytes /= share;
     return l;
 }

@@ -11,6 +11,7 @@
 #define INGEST_LOOP_H
 
 #include "ingest/api.h"
+#include "ingest/edge.h"
 #include "ingest/mailbox.h"
 
 #include <event2/event.h>
@@ -41,7 +42,10 @@ void loop_free(struct loop *l); /* stopped */
 
 /* From any thread; each is done in the order of these calls. */
 void loop_configure(struct loop *l, const struct keys *k); /* copied */
-void loop_listen(struct loop *l, mf_str address, int fd);  /* owned */
+void loop_trust(struct loop *l, const struct edge_trust *t); /* copied */
+void loop_use_tls(struct loop *l, struct http_tls *t); /* counted; or NULL */
+/* fd is owned. */
+void loop_listen(struct loop *l, mf_str address, int fd, bool tls);
 void loop_unlisten(struct loop *l, mf_str address);
 void loop_drain(struct loop *l, uint32_t ms);
 /* Adds what the loop has told last, about a tenth of a second ago. */

@@ -15,6 +15,9 @@
 
 enum mail_type {
     MAIL_KEYS = 1000, /* struct keys, owned: how it is configured now */
+    MAIL_TRUST,       /* struct edge_trust */
+    MAIL_LISTEN_TLS,  /* as MSG_LISTEN; TLS is spoken there */
+    MAIL_TLS,         /* struct http_tls *, owned; NULL: none */
     MAIL_STOP,        /* the loop ends */
     MAIL_DRAINED,     /* from a loop: it has answered everybody */
     MAIL_TOOK         /* from a loop: what MAIL_KEYS said counts */

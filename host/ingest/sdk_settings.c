@@ -18,7 +18,7 @@ static mf_str protocol_of(const struct http_request *r)
 {
     mf_str told = http_header_named(r, MF_STR("X-Forwarded-Proto"));
 
-    return str_ieq(told, SECURE) ? SECURE : MF_STR("http");
+    return r->secure || str_ieq(told, SECURE) ? SECURE : MF_STR("http");
 }
 
 void settings_of_segment(struct buf *to, const struct http_request *r,

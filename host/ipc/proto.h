@@ -37,6 +37,8 @@ enum message {
     MSG_INGEST_CONFIG,  /* JSON: ingest_config in ingest.h */
     MSG_LISTEN,         /* struct msg_listen + address; descriptor: a socket */
     MSG_UNLISTEN,       /* text: the address */
+    MSG_TLS,            /* struct msg_tls + texts, for new connections; empty:
+                           none */
     MSG_WAKER,          /* u32 slot; descriptor: eventfd of a worker */
     MSG_WAKER_SLOT,     /* u32 slot; descriptor: its struct slot */
     MSG_WAKER_GONE,     /* u32 slot */
@@ -92,7 +94,7 @@ enum message {
 #define ERROR_TEXT_MAX   1000  /* of a last error that is kept */
 
 struct msg_listen { /* one of the sockets of an address */
-    uint32_t index, count;
+    uint32_t index, count, tls; /* tls: spoken there */
 };
 
 struct counters { /* of a lane since it was made; they only grow */
@@ -246,6 +248,10 @@ struct msg_token {
     uint32_t durable;   /* put: it must survive a restart */
     uint32_t name_len, origin_len, tokens_len; /* the destination; what tokens
                            were got with (oauth.h); the tokens, JSON */
+};
+
+struct msg_tls {
+    uint32_t chain_len, key_len; /* PEM behind the struct, in this order */
 };
 
 struct msg_ingest_dead {

@@ -148,27 +148,51 @@ static int open_others(struct listener *l, const struct conf_address *a,
     return 0;
 }
 
-static struct listener *open_listener(const struct conf_address *a,
-                                      unsigned count, bool patient,
-                                      struct err *e)
+static int open_sockets(struct listener *l, const struct conf_address *a,
+                        unsigned count, bool patient, struct err *e)
 {
-    struct listener *l = xcalloc(1, sizeof *l);
-
-    ASSERT(count >= 1 && count <= LISTEN_SOCKETS_MAX);
-    snprintf(l->configured, sizeof l->configured, "%s", a->text);
+    if (a->socket)
+        return err_set(e,
+                       "%s: no socket of that name was passed in; start the "
+                       "server from a socket unit that has "
+                       "FileDescriptorName=%s, or name an address",
+                       a->text, a->socket);
     if (open_first(l, a, count > 1, patient) == 0 &&
         open_others(l, a, count) == 0)
-        return l;
+        return 0;
     err_sys(e, "%s cannot be listened on", a->text);
     close_sockets(l);
-    free(l);
-    return NULL;
+    return -1;
+}
+
+/* The n-th listener of the address: a socket that was passed in, or, if there
+ * is none, `count` of its own. NULL when there are no more, or with *e. */
+static struct listener *open_listener(struct supervisor *s,
+                                      const struct conf_address *a, size_t n,
+                                      unsigned count, struct err *e)
+{
+    int passed = inherited_open(&s->inherited, a, n);
+    struct listener *l;
+
+    if (passed < 0 && n > 0)
+        return NULL;
+    l = xcalloc(1, sizeof *l);
+    ASSERT(count >= 1 && count <= LISTEN_SOCKETS_MAX);
+    snprintf(l->configured, sizeof l->configured, "%s", a->text);
+    if (passed >= 0) {
+        l->fds[l->count++] = passed;
+        bound_text(passed, l->bound, sizeof l->bound);
+    } else if (open_sockets(l, a, count, !s->admin_listener, e) != 0) {
+        free(l);
+        return NULL;
+    }
+    return l;
 }
 
 static void tell(struct supervisor *s, const struct listener *l)
 {
     char text[sizeof(struct msg_listen) + sizeof l->bound];
-    struct msg_listen m = { .count = l->count };
+    struct msg_listen m = { .count = l->count, .tls = l->tls };
     size_t len = strlen(l->bound);
 
     memcpy(text + sizeof m, l->bound, len);
@@ -179,8 +203,15 @@ static void tell(struct supervisor *s, const struct listener *l)
     }
 }
 
+static void untell(struct supervisor *s, const struct listener *l)
+{
+    if (s->ingest)
+        child_send(s->ingest, MSG_UNLISTEN, l->bound, strlen(l->bound), -1);
+}
+
 void listen_tell_ingest(struct supervisor *s)
 {
+    certificate_tell_ingest(s);
     for (struct listener *l = s->listeners; l; l = l->next)
         tell(s, l);
 }
@@ -196,9 +227,7 @@ static void drop_unkept(struct supervisor *s)
             at = &l->next;
             continue;
         }
-        if (s->ingest)
-            child_send(s->ingest, MSG_UNLISTEN, l->bound, strlen(l->bound),
-                       -1);
+        untell(s, l);
         log_info("no longer listening on %s", l->bound);
         *at = l->next;
         close_sockets(l);
@@ -206,45 +235,70 @@ static void drop_unkept(struct supervisor *s)
     }
 }
 
+static void speak(struct supervisor *s, struct listener *l, bool tls)
+{
+    if (l->tls == tls)
+        return;
+    untell(s, l);
+    l->tls = tls;
+    tell(s, l);
+}
+
+/* A name may mean several sockets, which then all go on. */
+static bool keep(struct supervisor *s, const struct conf_address *a, bool tls)
+{
+    bool kept = false;
+
+    for (struct listener *l = s->listeners; l; l = l->next)
+        if (!l->keep && strcmp(l->configured, a->text) == 0 &&
+            (!kept || a->socket)) {
+            l->keep = kept = true;
+            speak(s, l, tls);
+        }
+    return kept;
+}
+
 static int keep_or_open(struct supervisor *s, const struct conf_address *a,
-                        struct err *e)
+                        bool tls, struct err *e)
 {
     struct listener *l;
+    size_t n = 0;
 
-    for (l = s->listeners; l; l = l->next)
-        if (!l->keep && strcmp(l->configured, a->text) == 0) {
-            l->keep = true;
-            return 0;
-        }
-    l = open_listener(a, s->threads, !s->admin_listener, e);
-    if (!l)
-        return -1;
-    l->keep = true;
-    l->next = s->listeners;
-    s->listeners = l;
-    log_info("listening on %s", l->bound);
-    tell(s, l);
-    return 0;
+    if (keep(s, a, tls))
+        return 0;
+    for (; (l = open_listener(s, a, n, s->threads, e)); n++) {
+        l->keep = true;
+        l->tls = tls;
+        l->next = s->listeners;
+        s->listeners = l;
+        log_info("listening on %s%s", l->bound, tls ? " for TLS" : "");
+        tell(s, l);
+    }
+    return n ? 0 : -1;
 }
 
 int listen_update(struct supervisor *s, const struct config *c, struct err *e)
 {
+    const struct conf_address *a;
+    struct err other; /* *e has the first fault */
+    bool tls;
     int rc = 0;
 
     for (struct listener *l = s->listeners; l; l = l->next)
         l->keep = false;
-    for (size_t i = 0; i < c->ingest.listen.count; i++)
-        if (keep_or_open(s, &c->ingest.listen.list[i], e) != 0)
+    for (size_t i = 0; (a = config_listen(c, i, &tls)); i++)
+        if (keep_or_open(s, a, tls, rc ? &other : e) != 0)
             rc = -1;
     if (rc != 0) /* rather one too many than none */
         for (struct listener *l = s->listeners; l; l = l->next)
             l->keep = true;
     drop_unkept(s);
     if (!s->admin_listener)
-        s->admin_listener = open_listener(&c->admin.listen, 1, true, e);
+        s->admin_listener = open_listener(s, &c->admin.listen, 0, 1,
+                                          rc ? &other : e);
     if (!s->admin_listener)
         return -1;
-    if (s->data_fd >= 0 && listen_write_addresses(s, e) != 0)
+    if (s->data_fd >= 0 && listen_write_addresses(s, rc ? &other : e) != 0)
         return -1;
     return rc;
 }
@@ -265,6 +319,12 @@ int listen_write_addresses(struct supervisor *s, struct err *e)
     for (struct listener *l = s->listeners; l; l = l->next)
         json_str(&w, mf_cstr(l->bound));
     json_end_array(&w);
+    json_key(&w, MF_STR("tls"));
+    json_begin_array(&w);
+    for (struct listener *l = s->listeners; l; l = l->next)
+        if (l->tls)
+            json_str(&w, mf_cstr(l->bound));
+    json_end_array(&w);
     json_kstr(&w, "admin", mf_cstr(s->admin_listener->bound));
     json_kint(&w, "pid", getpid());
     json_end_object(&w);
@@ -277,6 +337,7 @@ int listen_write_addresses(struct supervisor *s, struct err *e)
 
 void listen_close(struct supervisor *s)
 {
+    inherited_close(&s->inherited);
     while (s->listeners) {
         struct listener *l = s->listeners;
 

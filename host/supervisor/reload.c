@@ -286,6 +286,12 @@ static void tell_ingest(struct supervisor *s, const struct config *c)
     json_kint(&w, "retention_ms", c->journal.retention_ms);
     json_kint(&w, "max_bytes", (int64_t)c->journal.max_bytes);
     json_kint(&w, "number", (int64_t)++s->ingest_told);
+    json_kbool(&w, "proxy_protocol", c->ingest.proxy_protocol);
+    json_key(&w, MF_STR("trusted_proxies"));
+    json_begin_array(&w);
+    for (size_t i = 0; i < c->ingest.trusted_proxies.count; i++)
+        json_str(&w, mf_cstr(c->ingest.trusted_proxies.list[i]));
+    json_end_array(&w);
     json_key(&w, MF_STR("sources"));
     json_begin_array(&w);
     for (size_t i = 0; i < c->sources.count; i++) {
@@ -523,6 +529,7 @@ static void begin(struct supervisor *s, bool force)
 {
     struct faults *faults = xcalloc(1, sizeof *faults);
     struct outcome *o = &s->outcomes[s->reloads % OUTCOMES_KEPT];
+    struct certificate shown = { 0 };
     struct config *c = NULL;
 
     supervisor_notify("RELOADING=1\nMONOTONIC_USEC=%lld",
@@ -532,7 +539,8 @@ static void begin(struct supervisor *s, bool force)
     o->began_ms = clock_ms();
     s->reloading = o;
     faults_init(faults);
-    if (config_load(s->config_path, &c, faults) != 0) {
+    if (config_load(s->config_path, &c, faults) != 0 ||
+        certificate_load(c, &shown, faults) != 0) {
         struct buf b;
 
         buf_init(&b, 1u << 20);
@@ -545,7 +553,11 @@ static void begin(struct supervisor *s, bool force)
         buf_deinit(&b);
         config_free(c);
     } else {
+        if (shown.chain) /* before the listeners that need it */
+            certificate_use(s, &shown);
         reload_apply(s, c, force, o);
+        if (!c->ingest.tls.certificate)
+            certificate_use(s, &shown);
     }
     faults_deinit(faults);
     free(faults);

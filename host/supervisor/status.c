@@ -306,6 +306,13 @@ void status_write(struct supervisor *s, struct buf *to)
         json_val(&w, json_root(mf_cstr(s->ingest_stats)));
     else
         json_null(&w);
+    if (s->certificate.chain) {
+        json_key(&w, MF_STR("certificate"));
+        json_begin_object(&w);
+        json_kstr(&w, "file", mf_cstr(s->certificate.path));
+        json_kint(&w, "not_after", s->certificate.facts.not_after);
+        json_end_object(&w);
+    }
     json_key(&w, MF_STR("sources"));
     json_begin_array(&w);
     for (size_t i = 0; i < s->config->sources.count; i++) {

@@ -23,12 +23,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define STATE_ERROR_EVERY_MS 5000
+#define BAD_CONFIG 78 /* exit status */
 
 /* ---- systemd ---- */
 
@@ -371,6 +373,7 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
     letters_kick(s);
     records_retain(s);
     records_watch(s);
+    certificate_watch(s);
     for (struct group *g = s->groups; g; g = g->next)
         if (g->wanted && !g->coming)
             group_settle(g);
@@ -536,14 +539,40 @@ static void free_events(struct supervisor *s)
     event_free(s->second_look);
 }
 
+/* Told like any other fault of the configuration. */
+static int load_certificate(struct supervisor *s)
+{
+    struct faults *f = xcalloc(1, sizeof *f);
+    struct certificate shown;
+    struct buf b;
+    int rc;
+
+    faults_init(f);
+    rc = certificate_load(s->config, &shown, f);
+    buf_init(&b, 1u << 20);
+    faults_write(f, &b);
+    if (b.len)
+        fwrite(b.data, 1, b.len, stderr);
+    buf_deinit(&b);
+    if (rc == 0) {
+        shown.warned_ms = f->count ? clock_ms() : 0;
+        certificate_use(s, &shown);
+    }
+    faults_deinit(f);
+    free(f);
+    return rc;
+}
+
 int supervisor_run(const char *config_path, struct config *config)
 {
+    static const struct rlimit no_core;
     struct supervisor *s = xcalloc(1, sizeof *s);
     struct err e;
     int code;
 
     log_role("manifold");
     log_level((enum log_level)config->log_level);
+    setrlimit(RLIMIT_CORE, &no_core); /* secrets are in the memory */
     s->config_path = xstrdup(config_path);
     s->config = config;
     s->threads = (unsigned)config->ingest.threads;
@@ -553,10 +582,14 @@ int supervisor_run(const char *config_path, struct config *config)
     s->base = event_base_new();
     ASSERT(s->base);
     make_events(s);
-    if (open_all(s, &e) != 0 || listen_update(s, config, &e) != 0) {
+    if (load_certificate(s) != 0) {
+        s->exit_code = BAD_CONFIG;
+    } else if (inherited_take(&s->inherited, &e) != 0 ||
+               open_all(s, &e) != 0 || listen_update(s, config, &e) != 0) {
         log_error("%s", e.text);
         s->exit_code = 1;
     } else {
+        inherited_warn(&s->inherited);
         start_admin(s);
         start_ingest(s);
         event_base_dispatch(s->base);
@@ -564,6 +597,7 @@ int supervisor_run(const char *config_path, struct config *config)
     }
     if (s->state)
         close_all(s);
+    certificate_deinit(&s->certificate);
     free_events(s);
     event_base_free(s->base);
     config_free(s->config);

@@ -9,6 +9,8 @@
  *
  * supervisor.c   start, signals, stop
  * listen.c       the sockets
+ * inherited.c    sockets that a service manager passed in
+ * certificate.c  what ingest shows to whom it speaks TLS with
  * versions.c     which plugins there are, in which version
  * groups.c       worker processes and their generations
  * poison.c       events that workers die over
@@ -31,7 +33,9 @@
 #include "plugin/manifest.h"
 #include "plugin/store.h"
 #include "state/state.h"
+#include "supervisor/certificate.h"
 #include "supervisor/child.h"
+#include "supervisor/inherited.h"
 
 #include <event2/event.h>
 #include <stdbool.h>
@@ -163,7 +167,7 @@ struct listener {
     char configured[128], bound[128];
     int fds[LISTEN_SOCKETS_MAX]; /* of one address and port */
     unsigned count;
-    bool keep;
+    bool keep, tls;
 };
 
 struct outcome_line {
@@ -205,6 +209,8 @@ struct supervisor {
     struct event *ingest_restart, *admin_restart;
     char *ingest_stats; /* JSON as last told, or NULL */
     struct listener *listeners, *admin_listener;
+    struct inherited inherited;
+    struct certificate certificate;
     unsigned threads; /* of ingest, as the first configuration said */
 
     struct plugin_files files; /* as the last scan found them */

@@ -259,6 +259,8 @@ static const struct about {
     { "POST", "destinations", "replay", "pause", "replay_pause", true },
     { "POST", "destinations", "replay", "resume", "replay_resume", true },
     { "GET", "sources", "dead", "", "source_dead" },
+    { "GET", "sources", "dead", "jobs", "source_dead_jobs", true },
+    { "POST", "sources", "dead", "replay", "source_dead_replay" },
     { "POST", "sources", "dead", "drop", "source_dead_drop" },
 };
 

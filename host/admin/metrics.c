@@ -12,7 +12,8 @@
 #define METRICS_ARENA (4u << 20)
 #define LABEL_MAX     1024
 
-enum over { OVER_ONE, OVER_DESTINATIONS, OVER_LANES, OVER_SOURCES };
+enum over { OVER_ONE, OVER_DESTINATIONS, OVER_LANES, OVER_SOURCES,
+            OVER_LETTERS };
 
 static const struct metric {
     const char *name, *type, *help;
@@ -46,6 +47,13 @@ static const struct metric {
     { "lane_near_retention", "gauge",
       "1 where retention is about to take what a connection has not read.",
       OVER_LANES, "near_retention" },
+    { "ingest_letters", "gauge",
+      "Events of a source that were refused inside batches, and are kept.",
+      OVER_LETTERS, "letters" },
+    { "ingest_letter_bytes", "gauge", "Their size.", OVER_LETTERS, "bytes" },
+    { "ingest_letters_dropped_total", "counter",
+      "Those that went without being taken: for want of room, for their age, "
+      "or by hand.", OVER_LETTERS, "dropped" },
     { "journal_bytes", "gauge", "Size of the journal.", OVER_ONE,
       "journal.bytes" },
     { "journal_commits_total", "counter", "Group commits.", OVER_ONE,
@@ -60,6 +68,24 @@ static const struct metric {
     { "dedupe_warming", "gauge",
       "1 while ids are read after a start.", OVER_ONE,
       "ingest.dedupe.warming" },
+    { "http_connections_accepted_total", "counter",
+      "Connections of clients.", OVER_ONE, "ingest.http.accepted" },
+    { "http_accept_errors_total", "counter",
+      "Times a connection could not be accepted, mostly for want of "
+      "descriptors.", OVER_ONE, "ingest.http.accept_errors" },
+    { "http_requests_total", "counter", "Requests of clients.", OVER_ONE,
+      "ingest.http.requests" },
+    { "http_received_bytes_total", "counter", "Bytes from clients.", OVER_ONE,
+      "ingest.http.bytes_in" },
+    { "http_sent_bytes_total", "counter", "Bytes to clients.", OVER_ONE,
+      "ingest.http.bytes_out" },
+    { "http_buffer_bytes", "gauge",
+      "Memory of requests that are being read or answered.", OVER_ONE,
+      "ingest.http.buffer_bytes" },
+    { "ingest_overloads_total", "counter",
+      "Requests answered 429 or 503.", OVER_ONE, "ingest.overloads" },
+    { "ingest_bad_requests_total", "counter",
+      "Requests answered 400 or the like.", OVER_ONE, "ingest.bad_requests" },
     { "connections", "gauge", "Connections to ingest.", OVER_ONE,
       "ingest.connections" },
     { "connections_opening", "gauge",
@@ -172,6 +198,10 @@ static void write_metric(const struct metric *m, mf_val status, struct buf *to,
         list = by_path(status, "ingest.sources");
         keys = source;
         break;
+    case OVER_LETTERS:
+        list = by_path(status, "source_letters");
+        keys = source;
+        break;
     }
     while (json_next(list, &it, &key, &o)) {
         begin_row(to, m->name, a, o, keys);
@@ -201,6 +231,44 @@ static void write_by(const char *name, const char *help, mf_val list,
             value(to, n);
         }
     }
+}
+
+/* One row for each member of one object of numbers. */
+static void write_members(const char *name, const char *type,
+                          const char *help, mf_val object, const char *by,
+                          struct buf *to)
+{
+    mf_iter it = { { 0 } };
+    mf_str key;
+    mf_val n;
+
+    head(to, name, type, help);
+    while (json_next(object, &it, &key, &n)) {
+        buf_printf(to, "manifold_%s{%s=\"", name, by);
+        label(to, key);
+        buf_puts(to, "\"}");
+        value(to, n);
+    }
+}
+
+static void write_http(mf_val status, struct buf *to)
+{
+    mf_val http = by_path(status, "ingest.http");
+
+    write_members("http_connections", "gauge",
+                  "Connections of clients, by whether they have a request.",
+                  json_get(http, MF_STR("connections")), "state", to);
+    write_members("http_connections_refused_total", "counter",
+                  "Connections answered 503: all, or those of one address, "
+                  "were too many.",
+                  json_get(http, MF_STR("refused")), "reason", to);
+    write_members("http_connections_closed_total", "counter",
+                  "Connections closed: to make room, idle for long, or not "
+                  "reading.",
+                  json_get(http, MF_STR("closed")), "reason", to);
+    write_members("http_faults_total", "counter",
+                  "Requests that HTTP itself forbids, or its limits.",
+                  json_get(http, MF_STR("faults")), "kind", to);
 }
 
 /* The counts of one histogram, each row with those before it; label: "" or
@@ -346,6 +414,7 @@ void metrics_write(mf_val status, struct buf *to)
     write_by("reloads_total", "Reloads, by how they ended.",
              json_get(status, MF_STR("reload_outcomes")), "outcomes", "kind",
              "outcome", to, &a);
+    write_http(status, to);
     write_edge(status, to);
     write_histograms(status, to, &a);
     write_infos(status, to, &a);

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "json/json.h"
+#include "supervisor/certificate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,20 @@ static int64_t number_of(mf_val o, const char *key)
 
 /* ---- status ---- */
 
+/* Nothing as long as its end is far. */
+static void print_certificate(mf_val certificate, struct arena *a)
+{
+    int64_t end_s = number_of(certificate, "not_after");
+    char text[TIME_TEXT];
+
+    if (certificate.type != MF_OBJECT ||
+        end_s - clock_ms() / 1000 >= CERTIFICATE_WARN_S)
+        return;
+    time_iso(end_s * 1000, text);
+    printf("certificate %s %s at %s\n\n", text_of(certificate, "file", a),
+           end_s * 1000 <= clock_ms() ? "EXPIRED" : "expires", text);
+}
+
 static void print_status(mf_val s, struct arena *a)
 {
     mf_val journal = json_get(s, MF_STR("journal")), o;
@@ -59,6 +74,7 @@ static void print_status(mf_val s, struct arena *a)
                                                            : "",
            number_of(json_get(ingest, MF_STR("dedupe")), "warming")
                ? ", ids WARMING" : "");
+    print_certificate(json_get(s, MF_STR("certificate")), a);
     printf("%-20s %12s %10s %10s\n", "SOURCE", "RECEIVED", "DUPLICATE",
            "REJECTED");
     while (json_next(json_get(ingest, MF_STR("sources")), &it, &key, &o)) {

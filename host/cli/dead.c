@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * dead.c - `manifold dead`: dead letters of a destination, and events that
- * ingest refused from a source.
+ * dead.c - `manifold dead`: dead letters of a destination, and events of a
+ * source that ingest refused.
  *
  * --where is evaluated here, over the pages of a listing: the server never
  * looks into an event for it. What then is sent again or dropped is named by
@@ -34,12 +34,15 @@ static const char usage[] =
     "       manifold dead replay|drop [-c FILE] [--json] FILTER ...|--all "
     "DESTINATION\n"
     "       manifold dead ls|show|replay|drop [...] --source SOURCE [ID]\n"
-    "                       events that were refused when they came\n"
+    "                       events that were refused when they came; filters:\n"
+    "                       --code, --since, --until, --message-id, --where,\n"
+    "                       --id\n"
     "\n"
     "  --reason R[,R]   rejected, expired, mapping, plugin, gone\n"
     "  --status N       of the last answer\n"
     "  --action A       --message-id M   --event NAME   --source SOURCE\n"
     "  --since T        --until T        died then: a time, or -2h\n"
+    "  --code C[,C]     with --source alone: why ingest refused it\n"
     "  --where FQL      of the event     --id ID\n"
     "  --all            every letter; drop: also connections that are "
     "detached\n";
@@ -59,7 +62,7 @@ struct dead {
 /* ---- options ---- */
 
 enum { O_REASON = 256, O_STATUS, O_ACTION, O_MESSAGE, O_EVENT, O_SOURCE,
-       O_SINCE, O_UNTIL, O_ID, O_WHERE, O_ALL, O_LIMIT };
+       O_SINCE, O_UNTIL, O_ID, O_CODE, O_WHERE, O_ALL, O_LIMIT };
 
 static const struct option options[] = {
     { "reason", 1, NULL, O_REASON }, { "status", 1, NULL, O_STATUS },
@@ -68,13 +71,14 @@ static const struct option options[] = {
     { "since", 1, NULL, O_SINCE },   { "until", 1, NULL, O_UNTIL },
     { "id", 1, NULL, O_ID },         { "where", 1, NULL, O_WHERE },
     { "all", 0, NULL, O_ALL },       { "limit", 1, NULL, O_LIMIT },
+    { "code", 1, NULL, O_CODE },
     OPTION_JSON, OPTION_CONFIG, OPTION_HELP
 };
 
 /* As the server calls them; by option. */
 static const char *const names[] = { "reason", "status", "action", "messageId",
                                      "event",  "source", "since",  "until",
-                                     "id" };
+                                     "id",     "code" };
 
 static void add_filter(struct dead *d, const char *name, const char *value)
 {
@@ -140,7 +144,7 @@ static int operands(struct dead *d, int argc, char **argv)
         if (d->source)
             add_filter(d, "source", d->source);
         d->source = NULL;
-    } else if (!d->source || left != show || (d->any && !d->id)) {
+    } else if (!d->source || left != show) {
         return -1;
     }
     if (show)
@@ -255,10 +259,8 @@ static void print_line(struct dead *d, mf_val o)
 
     time_iso(number_of(o, "when_ms"), when);
     if (d->source) {
-        mf_val event = json_get(o, MF_STR("event"));
-
         printf("%-8lld %s  %-24s %s\n", (long long)number_of(o, "id"), when,
-               text_of(d, o, "code"), text_of(d, event, "messageId"));
+               text_of(d, o, "code"), text_of(d, o, "message_id"));
         return;
     }
     printf("%-8lld %s  %-9s %4lld %-12s %-20s %-20s %-36s %s\n",
@@ -299,7 +301,7 @@ static int list(struct dead *d)
         printf("%-8s %-24s  %-9s %4s %-12s %-20s %-20s %-36s %s\n", "ID",
                "DIED", "REASON", "STAT", "SOURCE", "ACTION", "EVENT",
                "MESSAGE", "ERROR");
-    rc = pages(d, !d->json && !d->where && !d->source, list_one, &l, &e);
+    rc = pages(d, !d->json && !d->where, list_one, &l, &e);
     if (d->json)
         fputs("]}\n", stdout);
     else if (rc == 0 && l.left == 0)
@@ -348,6 +350,9 @@ static bool show_one(struct dead *d, mf_val o, void *arg)
     print_member(d, o, "text", "text");
     if (event.type != MF_ABSENT)
         printf("event      %.*s\n", (int)event.len, event.raw);
+    event = json_get(o, MF_STR("envelope"));
+    if (event.type != MF_ABSENT)
+        printf("batch      %.*s\n", (int)event.len, event.raw);
     if (*text_of(d, o, "request"))
         printf("\n---- last request\n%s\n", text_of(d, o, "request"));
     if (*text_of(d, o, "response"))
@@ -392,8 +397,9 @@ static int await_job(struct dead *d, int64_t *count, int64_t *skipped,
             return -1;
     }
     return err_set(e, "job %lld is still under way and goes on; it waits for "
-                      "room or for the destination's worker",
-                   (long long)id);
+                      "room or for %s",
+                   (long long)id,
+                   d->source ? "ingest" : "the destination's worker");
 }
 
 struct ids {
@@ -478,111 +484,18 @@ static int change(struct dead *d)
     if (d->json)
         printf("{\"count\":%lld,\"skipped\":%lld}\n", (long long)count,
                (long long)skipped);
+    else if (d->source && strcmp(d->verb, "replay") == 0)
+        printf("%lld of %lld were taken\n", (long long)count,
+               (long long)(count + skipped));
     else
-        printf("%lld dead letters %s\n", (long long)count,
+        printf("%lld %s %s\n", (long long)count,
+               d->source ? "events" : "dead letters",
                strcmp(d->verb, "drop") == 0 ? "dropped" : "are tried again");
-    if (skipped)
+    if (skipped && !d->source)
         fprintf(stderr, "manifold dead: %lld left: their connection is "
                         "detached\n",
                 (long long)skipped);
     return EXIT_OK;
-}
-
-/* ---- events that ingest refused ---- */
-
-struct refused {
-    struct ids ids;
-    struct buf events; /* each as {"batch":[EVENT]} and a NUL */
-};
-
-static bool add_event(struct dead *d, mf_val o, void *arg)
-{
-    struct refused *r = arg;
-    mf_val event = json_get(o, MF_STR("event"));
-
-    if (event.type != MF_OBJECT)
-        return true; /* no JSON: it stays as it is */
-    add_id(d, o, &r->ids);
-    buf_puts(&r->events, "{\"batch\":[");
-    buf_add(&r->events, event.raw, event.len);
-    buf_puts(&r->events, "]}");
-    buf_char(&r->events, 0);
-    return !r->events.full;
-}
-
-static int drop_refused(struct dead *d, const struct ids *ids, struct err *e)
-{
-    struct buf body;
-    int rc = 0;
-
-    buf_init(&body, 1u << 20);
-    for (size_t at = 0; at < ids->count && rc == 0; at += LETTER_IDS_MAX) {
-        size_t n = ids->count - at;
-
-        write_ids(&body, ids, at, n < LETTER_IDS_MAX ? n : LETTER_IDS_MAX);
-        rc = ask(d, "/drop", body.data, e);
-    }
-    buf_deinit(&body);
-    return rc;
-}
-
-/* Sends each to ingest; those that are taken now are letters no more. */
-static int send_refused(struct dead *d, const struct conf_source *src,
-                        struct refused *r, struct err *e)
-{
-    const char *event = r->events.data;
-    struct ids taken = { NULL, 0, 0 };
-    struct err why;
-    int rc = 0;
-
-    for (size_t i = 0; i < r->ids.count && rc == 0; i++) {
-        bool ok = false;
-
-        rc = ingest_post(d->config, src, event, &d->answer, &ok, e);
-        if (ok)
-            r->ids.list[taken.count++] = r->ids.list[i];
-        event += strlen(event) + 1;
-    }
-    taken.list = r->ids.list;
-    if (taken.count && drop_refused(d, &taken, &why) != 0 && rc == 0)
-        rc = err_set(e, "%s", why.text);
-    printf("%zu of %zu were taken\n", taken.count, r->ids.count);
-    return rc;
-}
-
-static int change_refused(struct dead *d)
-{
-    const struct conf_source *src = config_source(d->config,
-                                                  mf_cstr(d->source));
-    struct refused r = { { NULL, 0, 0 }, { 0 } };
-    struct err e;
-    int rc;
-
-    if (!src) {
-        err_set(&e, "there is no source %s in the configuration", d->source);
-        return failed(d, &e);
-    }
-    if (!d->any && !d->all && !d->where) {
-        fprintf(stderr, "manifold dead %s: say --id ID, --where FQL or "
-                        "--all\n",
-                d->verb);
-        return EXIT_USAGE;
-    }
-    buf_init(&r.events, 256u << 20);
-    if (strcmp(d->verb, "drop") == 0) {
-        rc = pages(d, false, add_id, &r.ids, &e);
-        if (rc == 0)
-            rc = drop_refused(d, &r.ids, &e);
-        if (rc == 0)
-            printf("%zu dropped\n", r.ids.count);
-    } else {
-        rc = pages(d, false, add_event, &r, &e);
-        if (rc == 0)
-            rc = send_refused(d, src, &r, &e);
-    }
-    buf_deinit(&r.events);
-    free(r.ids.list);
-    return rc == 0 ? EXIT_OK : failed(d, &e);
 }
 
 /* ---- the command ---- */
@@ -593,7 +506,7 @@ static int run(struct dead *d)
         return list(d);
     if (strcmp(d->verb, "show") == 0)
         return show(d);
-    return d->source ? change_refused(d) : change(d);
+    return change(d);
 }
 
 int cmd_dead(int argc, char **argv)

@@ -61,6 +61,8 @@ struct conf_ingest {
     uint64_t max_event_bytes, max_batch_bytes;
     int64_t dedupe_window_ms;
     uint64_t dedupe_memory;
+    int64_t max_connections, max_connections_per_peer;
+    int64_t header_timeout_ms, idle_timeout_ms;
     int64_t threads;
 };
 
@@ -110,6 +112,8 @@ struct conf_source {
     const char *name;
     const char *write_key;
     bool enabled; /* false: its write key is not accepted */
+    double rate;   /* events a second; 0: no limit */
+    int64_t burst; /* events at once; 0: a second's worth */
     struct conf_texts destination_names; /* as written */
     size_t *destinations; /* indexes into config.destinations.list, each once */
     size_t destination_count;

@@ -53,6 +53,20 @@ static const struct member ingest_members[] = {
     { "dedupe_memory", KIND_SIZE, AT(conf_ingest, dedupe_memory),
       "\"256MiB\"", .min = 8 * MIB, .max = 65536 * MIB,
       .help = "the most that messageIds may take; the oldest go first" },
+    { "max_connections", KIND_INT, AT(conf_ingest, max_connections), "16384",
+      .min = 16, .max = 1000000,
+      .help = "the most connections; more are answered 503" },
+    { "max_connections_per_peer", KIND_INT,
+      AT(conf_ingest, max_connections_per_peer), "8192", .min = 1,
+      .max = 1000000,
+      .help = "of those from one address, an IPv4 one or an IPv6 /64" },
+    { "header_timeout", KIND_DURATION, AT(conf_ingest, header_timeout_ms),
+      "\"10s\"", .min = SECOND, .max = 600 * SECOND,
+      .help = "how long a request's headers may take to come; after as long "
+              "again its body must come at 10 KB a second" },
+    { "idle_timeout", KIND_DURATION, AT(conf_ingest, idle_timeout_ms),
+      "\"60s\"", .min = SECOND, .max = HOUR,
+      .help = "how long a connection may wait between two requests" },
     { "threads", KIND_INT, AT(conf_ingest, threads), "1",
       .min = 1, .max = 64, /* INTAKE_LOOPS_MAX */
       .help = "how many threads take requests" },
@@ -172,6 +186,11 @@ static const struct member source_members[] = {
       .help = "what becomes of events that are not as the plan says" },
     { "enabled", KIND_BOOL, AT(conf_source, enabled), "true",
       .help = "false refuses its events" },
+    { "rate", KIND_RATE, AT(conf_source, rate),
+      .help = "the most events in a time, more are answered 429; else no "
+              "limit" },
+    { "burst", KIND_INT, AT(conf_source, burst), .min = 1, .max = 1e9,
+      .help = "events that may come at once; else a second's worth" },
     { NULL },
 };
 const struct shape shape_source = { "a source", source_members,

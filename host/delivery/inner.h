@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "delivery/backoff.h"
 #include "delivery/destination.h"
 #include "delivery/health.h"
 #include "delivery/limiter.h"

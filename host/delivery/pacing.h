@@ -17,7 +17,7 @@
 #ifndef DELIVERY_PACING_H
 #define DELIVERY_PACING_H
 
-#include "delivery/backoff.h"
+#include "base/bucket.h"
 
 #define RETRIES_LEAST 10.0  /* a second */
 #define RETRIES_SHARE 0.2   /* of first attempts */

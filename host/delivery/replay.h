@@ -13,7 +13,7 @@
 #ifndef DELIVERY_REPLAY_H
 #define DELIVERY_REPLAY_H
 
-#include "delivery/backoff.h"
+#include "base/bucket.h"
 #include "ipc/proto.h"
 #include "mapping/fql.h"
 

@@ -46,7 +46,9 @@ struct block_pool {
     struct block *free[BLOCK_CLASSES];
     size_t least; /* cap of class 0; class n has least << n */
     size_t free_bytes;
+    uint64_t used; /* blocks that connections have now */
     uint64_t big; /* bytes in use in blocks above class 0 */
+    uint64_t small; /* and in those of class 0 */
     uint64_t big_max;
 };
 

@@ -472,6 +472,13 @@ const char *http_fault_text(enum http_fault f)
     return faults[f].text;
 }
 
+const char *http_fault_kind(enum http_fault f)
+{
+    return f == HTTP_SLOW_HEAD   ? "slow_headers"
+           : f == HTTP_SLOW_BODY ? "slow_body"
+                                 : http_fault_code(f);
+}
+
 void http_head_init(struct http_head *h, uint32_t max, uint32_t max_fields)
 {
     ASSERT(max <= UINT16_MAX && max_fields <= HTTP_FIELDS_MAX);

@@ -46,6 +46,8 @@ enum http_fault {
 /* "malformed_header" and "a sentence for people". */
 const char *http_fault_code(enum http_fault f);
 const char *http_fault_text(enum http_fault f);
+/* The code, but that what is too slow says which part was: for metrics. */
+const char *http_fault_kind(enum http_fault f);
 
 /* Headers that have a place of their own; the first of several is there. */
 enum http_known {

@@ -27,8 +27,11 @@ static struct block *take(struct block_pool *p, unsigned size_class)
         b->cap = cap_of(p, size_class);
     }
     b->next = NULL;
+    p->used++;
     if (size_class > 0)
         p->big += b->cap;
+    else
+        p->small += b->cap;
     return b;
 }
 
@@ -59,8 +62,11 @@ struct block *http_block_get(struct block_pool *p)
 
 void http_block_put(struct block_pool *p, struct block *b)
 {
+    p->used--;
     if (b->size_class > 0)
         p->big -= b->cap;
+    else
+        p->small -= b->cap;
     if (p->free_bytes + b->cap > BLOCK_FREE_MAX) {
         free(b);
         return;

@@ -17,7 +17,8 @@
 
 #define ACCEPTS_PER_TURN 64
 #define WARN_EVERY_MS    10000
-#define EVICT_LOOK       256 /* connections looked at for an idle one */
+#define EVICT_LOOK       256 /* connections looked at to make room */
+#define EVICT_SLOW_MS    250 /* that a request may take before it is slow */
 
 /* How many connections one address has; gone at 0. */
 struct peer {
@@ -136,28 +137,69 @@ static void resume_accepting(struct http_server *s)
     s->paused = false;
 }
 
-/* Closes one connection between two requests, of those whose time is nearest.
- */
-static bool evict_idle(struct http_server *s)
+/* Between two requests. */
+static bool is_idle(const struct conn *c, int64_t now)
 {
+    (void)now;
+    return c->state == CONN_IDLE && !c->in && !c->writing;
+}
+
+/* In the middle of a request that comes more slowly than it must in the end,
+ * though its time is not over yet. */
+static bool is_slow(const struct conn *c, int64_t now)
+{
+    int64_t took = now - c->began;
+
+    if (c->writing || took < EVICT_SLOW_MS)
+        return false;
+    return c->state == CONN_HEAD ||
+           (c->state == CONN_BODY &&
+            (int64_t)c->received * 1000 <
+                took * (int64_t)c->server->limits.body_rate);
+}
+
+/* Of such connections the one whose time is nearest, as far as it looks, or
+ * NULL: of idle ones that is not the one that came just now, whose request may
+ * be on its way. */
+static struct conn *find_victim(struct http_server *s,
+                                bool (*fits)(const struct conn *c,
+                                             int64_t now))
+{
+    int64_t now = clock_mono_ms();
     unsigned looked = 0;
 
     for (unsigned i = 1; i <= WHEEL_SLOTS && looked < EVICT_LOOK; i++) {
         uint64_t slot = (uint64_t)(s->wheel.tick + i) & (WHEEL_SLOTS - 1);
-        struct conn *c;
+        struct conn *c, *found = NULL;
 
         LIST_FOREACH(c, &s->wheel.slot[slot], on_wheel)
         {
-            if (c->state == CONN_IDLE && !c->in && !c->writing) {
-                s->counters.evicted_idle++;
-                http_conn_close(c);
-                return true;
-            }
+            if (fits(c, now) && (!found || c->deadline <= found->deadline))
+                found = c;
             if (++looked == EVICT_LOOK)
                 break;
         }
+        if (found)
+            return found;
     }
-    return false;
+    return NULL;
+}
+
+/* Makes room for one: a slow one goes before one that did nothing wrong. */
+static bool evict(struct http_server *s)
+{
+    struct conn *c = find_victim(s, is_slow);
+
+    if (c) {
+        s->counters.evicted_slow++;
+    } else {
+        c = find_victim(s, is_idle);
+        if (!c)
+            return false;
+        s->counters.evicted_idle++;
+    }
+    http_conn_close(c);
+    return true;
 }
 
 /* Says 503 as far as the socket takes it. What the client has sent already is
@@ -244,7 +286,7 @@ static bool accept_failed(struct http_server *s, bool first)
         if (!first)
             return false;
         s->counters.accept_errors++;
-        if (evict_idle(s))
+        if (evict(s))
             return true;
         warn_waiting(s, errno);
         pause_accepting(s);
@@ -272,7 +314,7 @@ static void acceptable(evutil_socket_t fd, short what, void *arg)
             if (!accept_failed(s, i == 0))
                 return;
         } else if (s->counters.open >= s->limits.connections &&
-                   !evict_idle(s)) {
+                   !evict(s)) {
             s->counters.refused_full++;
             turn_away(got, l->tls);
         } else if (l->tls && !s->tls) {
@@ -475,6 +517,17 @@ void http_server_limit_body(struct http_server *s, uint32_t body_bytes,
     s->limits.decoded_bytes = decoded_bytes;
 }
 
+void http_server_limit_connections(struct http_server *s, uint32_t connections,
+                                   uint32_t per_peer, uint32_t header_ms,
+                                   uint32_t idle_ms)
+{
+    s->limits.connections = connections;
+    s->limits.connections_per_peer = per_peer;
+    s->limits.header_ms = header_ms;
+    s->limits.body_grace_ms = header_ms;
+    s->limits.idle_ms = idle_ms;
+}
+
 static int listen_on(struct http_server *s, int listen_fd, bool tls)
 {
     struct listener *l;
@@ -605,6 +658,8 @@ void http_server_free(struct http_server *s)
 const struct http_counters *http_server_counters(struct http_server *s)
 {
     s->counters.body_buffer_bytes = s->pool.big;
+    s->counters.buffer_bytes = s->pool.big + s->pool.small;
+    s->counters.busy = s->pool.used;
     s->counters.opening = s->opening_count;
     return &s->counters;
 }

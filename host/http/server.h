@@ -105,13 +105,15 @@ const char *http_opening_code(enum http_opening_fault f);
 struct http_counters {
     uint64_t open, accepted;
     uint64_t refused_full, refused_peer; /* connections */
-    uint64_t evicted_idle;               /* closed to make room for others */
+    uint64_t evicted_idle, evicted_slow; /* closed to make room for others */
     uint64_t accept_errors;
     uint64_t requests, replies;
     uint64_t replies_lost; /* the connection was gone */
     uint64_t idle_closed, write_stalled;
     uint64_t bytes_in, bytes_out;
-    uint64_t body_buffer_bytes; /* now */
+    uint64_t body_buffer_bytes; /* now; of bodies larger than a block */
+    uint64_t buffer_bytes;      /* now; of all that is being read */
+    uint64_t busy; /* connections with a request begun and not answered */
     uint64_t opening;           /* now */
     uint64_t handshakes, handshakes_resumed; /* that ended well */
     uint64_t proxied;                        /* PROXY headers taken */
@@ -128,6 +130,12 @@ struct http_server *http_server_new(struct event_base *base,
 /* Other limits of a body, from the next request on. */
 void http_server_limit_body(struct http_server *s, uint32_t body_bytes,
                             uint32_t decoded_bytes);
+/* Other limits of connections: those that are open stay, and have the times
+ * that were theirs when they last waited. header_ms is also the grace that a
+ * body has. */
+void http_server_limit_connections(struct http_server *s, uint32_t connections,
+                                   uint32_t per_peer, uint32_t header_ms,
+                                   uint32_t idle_ms);
 /* Accepts on a listening, non-blocking descriptor, which stays the caller's.
  * Any number up to HTTP_LISTENERS_MAX. */
 #define HTTP_LISTENERS_MAX 128

@@ -243,6 +243,47 @@ static void one_peer_has_its_share(void **state)
     stop();
 }
 
+/* Other limits hold for who comes or waits after that; what is held by a
+ * request begun is told, and given back. */
+static void limits_change_while_it_runs(void **state)
+{
+    struct client c[4];
+
+    (void)state;
+    start(NULL);
+    for (int i = 0; i < 3; i++)
+        client_open(&c[i]);
+    client_say(&c[0], "GET / HT");
+    client_say(&c[1], "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: "
+                      "100000\r\n\r\nx");
+    run_until(count()->busy == 2 && count()->open == 3);
+    assert_in_range(count()->buffer_bytes, HTTP_HEAD_MAX + 100000,
+                    2 * HTTP_HEAD_MAX + 400000);
+    http_server_limit_connections(server, 100, 3, 1000, 2000);
+    client_open(&c[3]);
+    client_say(&c[3], GET_ECHO);
+    expect_turned_away(&c[3]);
+    client_close(&c[3]);
+    client_say(&c[2], GET_ECHO);
+    expect(&c[2], 200, "");
+    clock_mono_skew_ms += 2500; /* the others have the times they had */
+    run_until(c[2].eof);
+    assert_int_equal(count()->idle_closed, 1);
+    assert_int_equal(count()->faults[HTTP_SLOW_HEAD], 0);
+    http_server_limit_connections(server, 2, 3, 1000, 2000);
+    client_close(&c[2]);
+    client_open(&c[2]); /* the third */
+    client_say(&c[2], GET_ECHO);
+    expect(&c[2], 200, "");
+    assert_int_equal(count()->evicted_slow, 1);
+    for (int i = 0; i < 3; i++)
+        client_close(&c[i]);
+    run_until(count()->open == 0);
+    assert_int_equal(count()->busy, 0);
+    assert_int_equal(count()->buffer_bytes, 0);
+    stop();
+}
+
 /* At the limit an idle connection makes room; a busy one does not. */
 static void a_full_server_makes_room(void **state)
 {
@@ -258,6 +299,7 @@ static void a_full_server_makes_room(void **state)
     }
     run_until(late_count == 2);
     expect(&c[2], 200, "");
+    clock_mono_skew_ms += 500;
     client_open(&more);
     client_say(&more, GET_LATE);
     run_until(late_count == 3);
@@ -275,6 +317,60 @@ static void a_full_server_makes_room(void **state)
     for (int i = 0; i < 3; i++)
         client_close(&c[i]);
     client_close(&more);
+    stop();
+}
+
+/* Slow requests make room before an idle connection does, a body at its pace
+ * and a request just begun never. */
+static void slow_ones_make_room_first(void **state)
+{
+    struct http_limits l = http_limits_default;
+    struct client c[4], more[3];
+
+    (void)state;
+    l.connections = 4;
+    l.body_rate = 100;
+    start(&l);
+    for (int i = 0; i < 4; i++)
+        client_open(&c[i]);
+    client_say(&c[0], GET_ECHO); /* then it is idle */
+    expect(&c[0], 200, "");
+    client_say(&c[1], "GET / HT");
+    client_say(&c[2], "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: "
+                      "5000\r\n\r\nx");
+    client_post(&c[3], "/echo", MF_STR("x"), "Expect: 100-continue\r\n");
+    expect(&c[3], 200, "x");
+    client_say(&c[3], "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: "
+                      "9000\r\n\r\n");
+    for (int i = 0; i < 800; i++)
+        client_say(&c[3], "0123456789"); /* on its way, and well in time */
+    run_until(count()->busy == 3 && count()->bytes_in > 8000);
+    clock_mono_skew_ms += 1500;
+    for (int i = 0; i < 2; i++) {
+        client_open(&more[i]);
+        client_say(&more[i], GET_LATE);
+        run_until(late_count == (unsigned)i + 1);
+        assert_int_equal(count()->evicted_slow, i + 1);
+    }
+    expect_end(&c[1]);
+    run_until(c[2].eof);
+    assert_false(c[0].eof || c[3].eof);
+    client_open(&more[2]);
+    client_say(&more[2], GET_LATE);
+    run_until(late_count == 3);
+    assert_int_equal(count()->evicted_idle, 1);
+    expect_end(&c[0]);
+    for (int i = 0; i < 100; i++)
+        client_say(&c[3], "0123456789");
+    run_until(c[3].eof || answer_whole(&c[3], true));
+    assert_int_equal(answer_status(&c[3]), 200);
+    for (unsigned i = 0; i < 3; i++) {
+        http_reply(late[i], 200, NULL, MF_STR(""), MF_STR("ok"));
+        expect(&more[i], 200, "ok");
+        client_close(&more[i]);
+    }
+    for (int i = 0; i < 4; i++)
+        client_close(&c[i]);
     stop();
 }
 
@@ -822,7 +918,9 @@ int main(void)
         cmocka_unit_test(stalled_uploads_do_not_disturb),
         cmocka_unit_test(many_idle_connections),
         cmocka_unit_test(one_peer_has_its_share),
+        cmocka_unit_test(limits_change_while_it_runs),
         cmocka_unit_test(a_full_server_makes_room),
+        cmocka_unit_test(slow_ones_make_room_first),
         cmocka_unit_test(without_descriptors_clients_wait),
         cmocka_unit_test(bodies_share_a_budget),
         cmocka_unit_test(decoded_bodies_share_it),

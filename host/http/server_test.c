@@ -474,27 +474,36 @@ static void endless_bodies_are_cut(void **state)
 static void faults_are_answered_in_json(void **state)
 {
     const struct {
-        const char *text, *code;
+        const char *text;
+        enum http_fault fault;
+        const char *code;
     } rows[] = {
-        { "HELLO\r\n", "malformed_request" },
-        { "GET / HTTP/1.1\r\n\r\n", "invalid_host" },
-        { "GET / HTTP/1.1\nHost: h\n\n", "malformed_request" },
-        { "GET / HTTP/1.1\r\nHost : h\r\n\r\n", "malformed_header" },
-        { "PRI * HTTP/2.0\r\n\r\n", "unsupported_version" },
+        { "HELLO\r\n", HTTP_BAD_LINE, "malformed_request" },
+        { "GET / HTTP/1.1\r\n\r\n", HTTP_BAD_HOST, "invalid_host" },
+        { "GET / HTTP/1.1\nHost: h\n\n", HTTP_BAD_LINE, "malformed_request" },
+        { "GET / HTTP/1.1\r\nHost : h\r\n\r\n", HTTP_BAD_HEADER,
+          "malformed_header" },
+        { "GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n",
+          HTTP_BAD_HEADER, "malformed_header" },
+        { "PRI * HTTP/2.0\r\n\r\n", HTTP_BAD_VERSION, "unsupported_version" },
         { "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n"
           "Content-Length: 2\r\n\r\nx",
-          "invalid_content_length" },
+          HTTP_BAD_LENGTH, "invalid_content_length" },
         { "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n"
           "Transfer-Encoding: chunked\r\n\r\nx",
-          "invalid_transfer_encoding" },
+          HTTP_BAD_TRANSFER, "invalid_transfer_encoding" },
         { "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
           "zz\r\n",
-          "malformed_chunk" },
+          HTTP_BAD_CHUNK, "malformed_chunk" },
+        { "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+          "1000000000000000\r\n",
+          HTTP_BAD_CHUNK, "malformed_chunk" },
     };
 
     (void)state;
     start(NULL);
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        uint64_t before = count()->faults[rows[i].fault];
         struct client c;
         char want[64];
 
@@ -514,6 +523,7 @@ static void faults_are_answered_in_json(void **state)
         expect_end(&c);
         client_close(&c);
         assert_int_equal(handled, i + 1);
+        assert_int_equal(count()->faults[rows[i].fault], before + 1);
     }
     stop();
 }

@@ -371,6 +371,58 @@ static void test_records_in_pieces(void **state)
     stop();
 }
 
+/* The header, and the hello behind it, in pieces of so many bytes. */
+static void talk_by_proxy(const char *header, size_t piece, const char *peer)
+{
+    struct tclient t;
+    struct buf b;
+    char *at;
+    size_t n;
+
+    topen(&t);
+    tbegin(&t);
+    SSL_do_handshake(t.ssl);
+    n = (size_t)BIO_get_mem_data(t.out, &at);
+    buf_init(&b, CLIENT_MAX);
+    buf_puts(&b, header);
+    buf_add(&b, at, n);
+    (void)BIO_reset(t.out);
+    for (size_t i = 0; i < b.len; i += n) {
+        n = b.len - i < piece ? b.len - i : piece;
+        client_send(&t.raw, (mf_str){ b.data + i, n });
+        event_base_loop(base, EVLOOP_NONBLOCK);
+    }
+    buf_deinit(&b);
+    tshake(&t);
+    tpost(&t, "/echo", MF_STR("hello"));
+    texpect(&t, 200, "hello");
+    assert_string_equal(last_peer, peer);
+    tclose(&t);
+}
+
+static void test_a_proxys_header_comes_before_tls(void **state)
+{
+    struct netblock loopback;
+    struct tclient t;
+
+    (void)state;
+    start_tls(NULL);
+    assert_true(netblock_parse(MF_STR("127.0.0.0/8"), &loopback));
+    http_server_trust(server, &loopback, 1, true);
+    talk_by_proxy("PROXY TCP4 192.0.2.7 198.51.100.1 1 443\r\n", SIZE_MAX,
+                  "192.0.2.7");
+    talk_by_proxy("PROXY TCP6 2001:db8::7 ::1 1 443\r\n", 1, "2001:db8::7");
+    talk_by_proxy("PROXY UNKNOWN\r\n", 20, "127.0.0.1");
+    assert_int_equal(count()->proxied, 3);
+    topen(&t);
+    tbegin(&t);
+    run_until(pump(&t) && t.raw.eof);
+    assert_int_equal(count()->openings[HTTP_OPEN_PROXY], 1);
+    tclose(&t);
+    run_until(count()->open == 0);
+    stop();
+}
+
 /* The socket is full for a while; then all of it comes, in order. */
 static void test_a_slow_reader_gets_all(void **state)
 {
@@ -804,6 +856,7 @@ int main(void)
         cmocka_unit_test(test_nothing_is_left_inside),
         cmocka_unit_test(test_what_waits_inside_is_found_again),
         cmocka_unit_test(test_records_in_pieces),
+        cmocka_unit_test(test_a_proxys_header_comes_before_tls),
         cmocka_unit_test(test_a_slow_reader_gets_all),
         cmocka_unit_test(test_sessions_are_resumed),
         cmocka_unit_test(test_another_certificate),

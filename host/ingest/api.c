@@ -14,6 +14,7 @@
 #include "ingest/client.h"
 #include "ingest/cors.h"
 #include "ingest/event.h"
+#include "ingest/letter.h"
 #include "ingest/pixel.h"
 #include "ingest/routes.h"
 #include "ingest/sdk_settings.h"
@@ -34,7 +35,8 @@
 
 struct waiter {
     struct waiter *next;
-    struct http_request *r;
+    struct http_request *r; /* NULL: an event that is tried again */
+    int64_t job, letter;    /* of that */
     uint64_t seq;  /* its last event */
     mf_str answer; /* owned when it has rejections, else empty */
     bool pixel;    /* is answered with an image, whatever comes */
@@ -94,6 +96,11 @@ static const struct refusal busy = {
     429, "overloaded", "the journal is behind; send it again later",
     RETRY_AFTER_BUSY
 };
+static const struct refusal too_many_refused = {
+    429, "overloaded",
+    "more events are invalid than can be kept for now; send it again later",
+    RETRY_AFTER_BUSY
+};
 static const struct refusal full = {
     503, "disk_full", "there is no room for events now; send it again later",
     RETRY_AFTER_FULL
@@ -131,8 +138,8 @@ static const struct refusal *refusal_of(enum journal_state s)
 
 /* Who waits for less than the one before, having only duplicates of what is
  * in flight, is answered after him: at the next commit at the latest. */
-static void wait_for(struct api *a, struct http_request *r, uint64_t seq,
-                     mf_str answer, bool pixel)
+static struct waiter *add_waiter(struct api *a, struct http_request *r,
+                                 uint64_t seq)
 {
     struct waiter *w = a->idle;
 
@@ -140,18 +147,45 @@ static void wait_for(struct api *a, struct http_request *r, uint64_t seq,
         a->idle = w->next;
     else
         w = xmalloc(sizeof *w);
-    w->next = NULL;
-    w->r = r;
-    w->seq = seq;
-    w->pixel = pixel;
-    w->answer = (mf_str){ "", 0 };
-    if (answer.len)
-        w->answer = (mf_str){ xstrndup(answer.ptr, answer.len), answer.len };
+    *w = (struct waiter){ .r = r, .seq = seq, .answer = { "", 0 } };
     if (a->last)
         a->last->next = w;
     else
         a->first = w;
     a->last = w;
+    return w;
+}
+
+static void wait_for(struct api *a, struct http_request *r, uint64_t seq,
+                     mf_str answer, bool pixel)
+{
+    struct waiter *w = add_waiter(a, r, seq);
+
+    w->pixel = pixel;
+    if (answer.len)
+        w->answer = (mf_str){ xstrndup(answer.ptr, answer.len), answer.len };
+}
+
+static void wait_for_letter(struct api *a, const struct msg_ingest_again *m,
+                            uint64_t seq)
+{
+    struct waiter *w = add_waiter(a, NULL, seq);
+
+    w->job = m->job;
+    w->letter = m->letter;
+}
+
+static void answer(struct api *a, const struct waiter *w, bool durable)
+{
+    if (!w->r)
+        a->tried(a->arg, w->job, w->letter,
+                 durable ? TRIED_TAKEN : TRIED_BUSY, "");
+    else if (w->pixel)
+        show_pixel(a, w->r, durable ? NULL : &failed);
+    else if (durable)
+        accept_now(a, w->r, w->answer);
+    else
+        refuse(a, w->r, &failed);
 }
 
 static void release(struct api *a, struct waiter *w)
@@ -174,12 +208,7 @@ void api_on_durable(struct api *a)
         if (!a->first)
             a->last = NULL;
         arena_reset(&a->arena);
-        if (w->pixel)
-            show_pixel(a, w->r, w->seq <= n.durable ? NULL : &failed);
-        else if (w->seq <= n.durable)
-            accept_now(a, w->r, w->answer);
-        else
-            refuse(a, w->r, &failed);
+        answer(a, w, w->seq <= n.durable);
         release(a, w);
     }
     intake_told(&a->intake, &n, a->first != NULL);
@@ -251,6 +280,16 @@ static struct source *source_of(struct api *a, struct http_request *r,
     return s;
 }
 
+/* The source of one event of a batch that names none as a whole. */
+static struct source *source_of_event(struct api *a, mf_val event)
+{
+    mf_val key = json_get(event, MF_STR("writeKey"));
+
+    return key.type == MF_STRING
+               ? keys_find(&a->keys, json_text(key, &a->arena))
+               : NULL;
+}
+
 /* ---- events ---- */
 
 /* *seq becomes the number that must be durable before the event's sender is
@@ -278,29 +317,29 @@ static enum journal_state keep(struct api *a, struct source *s,
 
 /* Each violation as an event of another source. */
 static enum journal_state forward(struct api *a, struct source *s,
-                                  unsigned violations,
-                                  const struct event_envelope *env,
-                                  uint64_t *seq)
+                                  unsigned violations, int64_t received_ms,
+                                  const char *received_text, uint64_t *seq)
 {
     struct source *to = keys_nth(&a->keys, s->violations_to);
     enum journal_state state = JOURNAL_OK;
 
     for (unsigned i = 0; to && i < violations && state == JOURNAL_OK; i++) {
-        mf_str id, event = gate_forward(s->gate, a->room, i,
-                                        env->received_text, &id);
+        mf_str id, event = gate_forward(s->gate, a->room, i, received_text,
+                                        &id);
 
         if (event.len)
-            state = keep(a, to, event, env->received_ms, id, seq);
+            state = keep(a, to, event, received_ms, id, seq);
     }
     return state;
 }
 
-/* By way of the source's gate, if it has one. Who is blocked is kept all the
- * same: by the source that blocked events are forwarded to, else as a dead
- * letter. */
+/* By way of the source's gate, if it has one. *blocked: why the event is kept
+ * nowhere, so that a letter of it is due; NULL: it is, perhaps by the source
+ * that blocked events are forwarded to. */
 static enum journal_state pass(struct api *a, struct source *s,
-                               const struct event_envelope *env, mf_str id,
-                               uint64_t *seq)
+                               const char *received_text, int64_t received_ms,
+                               mf_str id, uint64_t *seq,
+                               const char **blocked)
 {
     struct gate_verdict v = { NULL, 0 };
     enum journal_state state = JOURNAL_OK;
@@ -312,18 +351,88 @@ static enum journal_state pass(struct api *a, struct source *s,
         gate_judge(s->gate, a->room, &a->event, &v);
     }
     if (v.blocked) {
-        source_reject(s, v.blocked);
         to = keys_nth(&a->keys, s->blocked_to);
-        if (!to && a->refused)
-            a->refused(a->arg, s, v.blocked,
-                       gate_letter(a->room, buf_view(&a->event)));
+        if (to)
+            source_reject(s, v.blocked);
     }
+    *blocked = to ? NULL : v.blocked;
     if (to)
-        state = keep(a, to, buf_view(&a->event), env->received_ms, id, seq);
+        state = keep(a, to, buf_view(&a->event), received_ms, id, seq);
     if (state == JOURNAL_OK && v.violations)
-        state = forward(a, s, v.violations, env, seq);
+        state = forward(a, s, v.violations, received_ms, received_text, seq);
     return state;
 }
+
+/* ---- rates ---- */
+
+/* A batch that names no source as a whole: each event counts for its own. */
+static int64_t take_each(struct api *a, const mf_val *events, size_t n)
+{
+    uint32_t *ids = arena_alloc(&a->arena, n * sizeof *ids);
+    size_t known = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct source *s = source_of_event(a, events[i]);
+
+        if (s)
+            ids[known++] = s->id;
+    }
+    return quotas_take(a->quotas, ids, known);
+}
+
+static void count_each(struct api *a, const mf_val *events, size_t n,
+                       const char *code)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct source *s = source_of_event(a, events[i]);
+
+        if (s)
+            source_reject(s, code);
+    }
+}
+
+/* Takes the events off their source's quota; s NULL: the events' own ones.
+ * NULL, or until when there is no room. */
+static const struct refusal *over_rate(struct api *a, struct source *s,
+                                       const mf_val *events, size_t n)
+{
+    struct refusal *f;
+    int64_t wait;
+
+    if (!a->quotas || !quotas_any(a->quotas))
+        return NULL;
+    wait = s ? quotas_take_of(a->quotas, s->id, n) : take_each(a, events, n);
+    if (wait == 0)
+        return NULL;
+    f = arena_zalloc(&a->arena, sizeof *f);
+    *f = (struct refusal){ 429, "rate_limited",
+                           "the source sends more events than its rate "
+                           "allows; send them again later",
+                           RETRY_AFTER_MOST };
+    if (wait < RETRY_AFTER_MOST * 1000ll)
+        f->retry_after = (int)((wait + 999) / 1000);
+    if (s)
+        source_reject_many(s, f->code, n);
+    else
+        count_each(a, events, n, f->code);
+    return f;
+}
+
+/* Is there room for letters of the source? */
+static bool may_keep_letters(struct api *a, struct source *s)
+{
+    int64_t now = clock_mono_ms();
+
+    if (s->letters.rate <= 0) {
+        bucket_init(&s->letters, LETTERS_A_SECOND, now);
+        bucket_change(&s->letters, LETTERS_A_SECOND, BATCH_EVENTS_MAX, now);
+        bucket_set(&s->letters, BATCH_EVENTS_MAX, now);
+    }
+    return bucket_wait_ms(&s->letters, now) == 0 &&
+           !(a->crowded && a->crowded(a->arg));
+}
+
+/* ---- single events ---- */
 
 static const struct refusal *refusal_for(struct api *a,
                                          struct event_fault fault)
@@ -336,6 +445,22 @@ static const struct refusal *refusal_for(struct api *a,
     return f;
 }
 
+/* Of an event that its source's gate has blocked. Whoever sends too many of
+ * them is not made to wait for it: the rest is counted. */
+static void tell_blocked(struct api *a, struct source *s, const char *code,
+                         const struct event_envelope *env, mf_val event)
+{
+    source_reject(s, code);
+    if (!may_keep_letters(a, s) || !a->refused) {
+        gate_not_kept(s->gate);
+        return;
+    }
+    bucket_owe(&s->letters, clock_mono_ms());
+    a->envelope = env;
+    a->refused(a->arg, s, code, (mf_str){ event.raw, event.len });
+    a->envelope = NULL;
+}
+
 /* Takes one event of so many bytes. NULL, and *seq is what its answer waits
  * for (0: nothing); or why it is not taken. */
 static const struct refusal *take(struct api *a, struct source *s, size_t size,
@@ -343,18 +468,25 @@ static const struct refusal *take(struct api *a, struct source *s, size_t size,
                                   uint64_t *seq)
 {
     struct event_fault fault = { "payload_too_large", "Exceed payload limit" };
+    const struct refusal *f = over_rate(a, s, NULL, 1);
     enum journal_state state;
+    const char *blocked;
     mf_str id;
 
+    if (f)
+        return f;
     buf_clear(&a->event);
     if (size > a->keys.max_event_bytes ||
         event_normalise(body, env, &a->event, &id, &a->arena, &fault) != 0) {
         source_reject(s, fault.code);
         return refusal_for(a, fault);
     }
-    state = pass(a, s, env, id, seq);
+    state = pass(a, s, env->received_text, env->received_ms, id, seq,
+                 &blocked);
     if (state != JOURNAL_OK)
         return refusal_of(state);
+    if (blocked)
+        tell_blocked(a, s, blocked, env, body);
     journal_flush(a->intake.intake->journal);
     return NULL;
 }
@@ -389,16 +521,6 @@ static void add_rejection(struct json_out *w, bool *any, size_t index,
     json_end_object(w);
 }
 
-/* The source of one event of a batch that names none as a whole. */
-static struct source *source_of_event(struct api *a, mf_val event)
-{
-    mf_val key = json_get(event, MF_STR("writeKey"));
-
-    return key.type == MF_STRING
-               ? keys_find(&a->keys, json_text(key, &a->arena))
-               : NULL;
-}
-
 static bool any_source(struct api *a, const mf_val *events, size_t n)
 {
     for (size_t i = 0; i < n && i < BATCH_EVENTS_MAX; i++)
@@ -407,13 +529,68 @@ static bool any_source(struct api *a, const mf_val *events, size_t n)
     return false;
 }
 
+/* Events of a batch that are refused, until it is known that the batch is
+ * taken: one that must come again brings them once more. */
+struct refusals {
+    struct {
+        struct source *source;
+        const char *code;
+        mf_str event;
+    } *list; /* of the arena */
+    size_t count;
+    bool no_room; /* for letters: that is what stopped the batch */
+};
+
+/* False: not now. Who may keep one of a batch may keep them all. */
+static bool note_refused(struct api *a, struct refusals *l, size_t room,
+                         struct source *s, const char *code, mf_val event)
+{
+    if (!l->list) {
+        l->no_room = !may_keep_letters(a, s);
+        if (l->no_room)
+            return false;
+        l->list = arena_alloc(&a->arena, room * sizeof *l->list);
+    }
+    l->list[l->count].source = s;
+    l->list[l->count].code = code;
+    l->list[l->count++].event = (mf_str){ event.raw, event.len };
+    return true;
+}
+
+/* As tell_blocked(), when the batch is taken. */
+static void note_blocked(struct api *a, struct refusals *l, size_t room,
+                         struct source *s, const char *code, mf_val event)
+{
+    if (l->list || may_keep_letters(a, s)) {
+        note_refused(a, l, room, s, code, event);
+        return;
+    }
+    source_reject(s, code);
+    gate_not_kept(s->gate);
+}
+
+static void tell_refused(struct api *a, const struct refusals *l)
+{
+    int64_t now = clock_mono_ms();
+
+    for (size_t i = 0; i < l->count; i++) {
+        source_reject(l->list[i].source, l->list[i].code);
+        bucket_owe(&l->list[i].source->letters, now);
+        if (a->refused)
+            a->refused(a->arg, l->list[i].source, l->list[i].code,
+                       l->list[i].event);
+    }
+}
+
 /* Takes each event of the batch by itself. Returns what stopped it. */
 static enum journal_state keep_batch(struct api *a, struct source *s,
                                      const mf_val *events, size_t count,
                                      struct event_envelope *env,
+                                     struct refusals *refusals,
                                      uint64_t *seq, bool *any)
 {
     enum journal_state state;
+    const char *blocked;
     struct json_out w;
     mf_str id;
 
@@ -427,28 +604,32 @@ static enum journal_state keep_batch(struct api *a, struct source *s,
 
         buf_clear(&a->event);
         if (!own) {
+            a->unknown_keys++; /* nobody's, so nobody's letter */
             add_rejection(&w, any, i, "invalid_write_key");
             continue;
         }
         if (event.len > a->keys.max_event_bytes ||
             event_normalise(event, env, &a->event, &id, &a->arena, &fault) !=
                 0) {
-            source_reject(own, fault.code);
-            if (a->refused)
-                a->refused(a->arg, own, fault.code,
-                           (mf_str){ event.raw, event.len });
+            if (!note_refused(a, refusals, count, own, fault.code, event))
+                return JOURNAL_BUSY;
             add_rejection(&w, any, i, fault.code);
             continue;
         }
-        state = pass(a, own, env, id, seq);
+        state = pass(a, own, env->received_text, env->received_ms, id, seq,
+                     &blocked);
         if (state != JOURNAL_OK)
             return state;
+        if (blocked)
+            note_blocked(a, refusals, count, own, blocked, event);
     }
     state = sheaf_put(&a->sheaf, &a->intake, seq);
     if (*any) {
         json_end_array(&w);
         json_end_object(&w);
     }
+    if (state == JOURNAL_OK)
+        tell_refused(a, refusals);
     return state;
 }
 
@@ -512,6 +693,7 @@ static void on_batch(struct api *a, struct http_request *r, struct source *s,
     mf_val *events = arena_alloc(&a->arena,
                                  BATCH_EVENTS_MAX * sizeof *events);
     size_t n = list_events(body->batch, events);
+    struct refusals refusals = { NULL, 0, false };
     const struct refusal *wrong = fault_of_batch(a, s, body, events, n);
     enum journal_state state;
     uint64_t seq = 0;
@@ -524,21 +706,82 @@ static void on_batch(struct api *a, struct http_request *r, struct source *s,
         refuse(a, r, wrong);
         return;
     }
+    wrong = over_rate(a, s, events, n);
+    if (wrong) {
+        refuse(a, r, wrong);
+        return;
+    }
     env->context = body->context;
     env->integrations = body->integrations;
     env->sent_at = body->sent_at;
+    a->envelope = env;
     sheaf_clear(&a->sheaf);
     a->together = true;
-    state = keep_batch(a, s, events, n, env, &seq, &any);
+    state = keep_batch(a, s, events, n, env, &refusals, &seq, &any);
     a->together = false;
+    a->envelope = NULL;
     journal_flush(a->intake.intake->journal);
     if (state != JOURNAL_OK)
-        refuse(a, r, refusal_of(state)); /* all of it comes again */
+        refuse(a, r, refusals.no_room ? &too_many_refused
+                                      : refusal_of(state)); /* all again */
     else if (seq == 0)
         accept_now(a, r, any ? buf_view(&a->answer) : (mf_str){ "", 0 });
     else
         wait_for(a, r, seq, any ? buf_view(&a->answer) : (mf_str){ "", 0 },
                  false);
+}
+
+/* ---- tried again ---- */
+
+static struct source *source_numbered(struct api *a, uint32_t id)
+{
+    for (uint32_t i = 0; i < a->keys.count; i++)
+        if (a->keys.sources[i].id == id)
+            return &a->keys.sources[i];
+    return NULL;
+}
+
+/* Judged as a fresh event, written as of its first receipt, and in the journal
+ * as of now: retention and TTL count from there. */
+void api_again(struct api *a, const struct msg_ingest_again *m,
+               mf_str envelope, mf_str event)
+{
+    struct event_fault fault = { "payload_too_large", "" };
+    struct source *s = source_numbered(a, m->source);
+    struct event_envelope env;
+    enum journal_state state;
+    const char *blocked;
+    uint64_t seq = 0;
+    mf_str id;
+
+    arena_reset(&a->arena);
+    if (a->room)
+        gate_room_reset(a->room);
+    buf_clear(&a->event);
+    if (!s) {
+        a->tried(a->arg, m->job, m->letter, TRIED_NO_SOURCE, "");
+        return;
+    }
+    letter_read_envelope(envelope, &env, &a->arena);
+    if (json_check(event, EVENT_DEPTH_MAX, NULL) != 0)
+        fault.code = "invalid_json";
+    else if (event.len <= a->keys.max_event_bytes &&
+             event_normalise(json_root(event), &env, &a->event, &id,
+                             &a->arena, &fault) == 0)
+        fault.code = NULL;
+    if (fault.code) {
+        a->tried(a->arg, m->job, m->letter, TRIED_REFUSED, fault.code);
+        return;
+    }
+    state = pass(a, s, env.received_text, clock_ms(), id, &seq, &blocked);
+    journal_flush(a->intake.intake->journal);
+    if (state == JOURNAL_OK && blocked)
+        a->tried(a->arg, m->job, m->letter, TRIED_REFUSED, blocked);
+    else if (state == JOURNAL_OK && seq > 0)
+        wait_for_letter(a, m, seq);
+    else
+        a->tried(a->arg, m->job, m->letter,
+                 state == JOURNAL_OK ? TRIED_TAKEN : TRIED_BUSY, "");
 }
 
 /* ---- pixels ---- */

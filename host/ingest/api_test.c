@@ -480,6 +480,285 @@ static void after_a_restart(void **state)
     client_close(&c);
 }
 
+/* ---- too much ---- */
+
+#define STUCK    64  /* clients while the disk does not move */
+#define EVENTS   15  /* of a batch, of some 30 KB each */
+#define STAGED   (16u << 20) /* what the journal may hold: two buffers */
+
+static uint64_t rejected(const struct source *s, const char *code)
+{
+    for (size_t i = 0; i < REJECT_CODES_MAX && s->rejected[i].code; i++)
+        if (strcmp(s->rejected[i].code, code) == 0)
+            return s->rejected[i].n;
+    return 0;
+}
+
+static void large_batch(struct buf *b, int n)
+{
+    buf_clear(b);
+    buf_puts(b, "{\"writeKey\":\"k\",\"batch\":[");
+    for (int i = 0; i < EVENTS; i++)
+        buf_printf(b,
+                   "%s{\"type\":\"track\",\"userId\":\"u\",\"event\":"
+                   "\"E\",\"messageId\":\"%d-%d\",\"pad\":"
+                   "\"%030000d\"}",
+                   i ? "," : "", n, i, 0);
+    buf_puts(b, "]}");
+    buf_char(b, 0);
+}
+
+/* The disk stands still, and batches come on: what the journal cannot hold is
+ * refused with Retry-After at once, and all that was taken is answered when it
+ * moves again. */
+static void a_journal_that_does_not_move(void **state)
+{
+    static struct client c[STUCK];
+    unsigned taken = 0;
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 1u << 20);
+    open_clients(c, STUCK);
+    pthread_mutex_lock(&gate);
+    for (int i = 0; i < STUCK; i++) {
+        large_batch(&b, i);
+        post(&c[i], "/v1/batch", b.data);
+    }
+    run_until(api.overloads >= 1);
+    assert_true((uint64_t)api.overloads * EVENTS * 30000 >
+                (uint64_t)STUCK * EVENTS * 30000 - STAGED - (2u << 20));
+    assert_int_equal(durable(), 0);
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < STUCK; i++) {
+        run_until(answer_whole(&c[i], true) || c[i].eof);
+        if (answer_status(&c[i]) == 200) {
+            expect(&c[i], 200, OK);
+            taken++;
+        } else {
+            expect_refusal(&c[i], 429, "overloaded");
+        }
+    }
+    assert_true(taken > 0 && taken + api.overloads == STUCK);
+    assert_true(durable() >= (uint64_t)taken * EVENTS);
+    close_clients(c, STUCK);
+    buf_deinit(&b);
+}
+
+/* What refused events were told of. */
+static uint64_t told, told_bytes;
+static bool is_crowded;
+
+static void on_refused(void *arg, const struct source *s, const char *code,
+                       mf_str event)
+{
+    (void)arg;
+    (void)s;
+    (void)code;
+    assert_non_null(api.envelope);
+    told++;
+    told_bytes += event.len;
+}
+
+static bool on_crowded(void *arg)
+{
+    (void)arg;
+    return is_crowded;
+}
+
+/* A batch of n events without a name, and one that is right. */
+static void bad_batch(struct buf *b, const char *key, unsigned n)
+{
+    buf_clear(b);
+    buf_printf(b, "{\"writeKey\":\"%s\",\"batch\":[{\"type\":\"track\","
+                  "\"userId\":\"u\",\"event\":\"E\",\"messageId\":"
+                  "\"good\"}", key);
+    for (unsigned i = 0; i < n; i++)
+        buf_puts(b, ",{\"type\":\"track\",\"userId\":\"u\"}");
+    buf_puts(b, "]}");
+    buf_char(b, 0);
+}
+
+/* How many of so many requests are taken, the others being told to wait. */
+static unsigned taken_of(struct client *c, const char *body, unsigned n)
+{
+    unsigned taken = 0;
+
+    while (n--) {
+        post(c, "/v1/batch", body);
+        run_until(answer_whole(c, true));
+        if (answer_status(c) == 200) {
+            taken++;
+            answer_drop(c);
+        } else {
+            expect_refusal(c, 429, "overloaded");
+        }
+    }
+    return taken;
+}
+
+/* Events that are refused inside batches are kept, so many a second of each
+ * source; a batch with more must come again, and none of it is told. */
+static void a_flood_of_invalid_events(void **state)
+{
+    struct client c;
+    struct buf b;
+
+    (void)state;
+    told = told_bytes = 0;
+    is_crowded = false;
+    api.refused = on_refused;
+    api.crowded = on_crowded;
+    client_open(&c);
+    buf_init(&b, 1u << 20);
+    bad_batch(&b, "k", 1000);
+    assert_in_range(taken_of(&c, b.data, 50), 3, 10); /* 2500 at once */
+    assert_in_range(told, 3000, 10000);
+    assert_int_equal(rejected(web(), "event_not_defined"), told);
+    bad_batch(&b, "a", 1000); /* another source has its own */
+    assert_in_range(taken_of(&c, b.data, 2), 2, 2);
+    told = 0;
+    bad_batch(&b, "k", 0); /* whole batches of good ones go on */
+    assert_int_equal(taken_of(&c, b.data, 20), 20);
+    clock_mono_skew_ms += 10000;
+    bad_batch(&b, "k", 2400);
+    assert_int_equal(taken_of(&c, b.data, 1), 1);
+    assert_int_equal(told, 2400);
+    clock_mono_skew_ms += 10000;
+    is_crowded = true; /* the supervisor does not read */
+    assert_int_equal(taken_of(&c, b.data, 5), 0);
+    assert_int_equal(told, 2400);
+    is_crowded = false;
+    assert_int_equal(taken_of(&c, b.data, 1), 1);
+    buf_deinit(&b);
+    client_close(&c);
+    clock_mono_skew_ms = 0;
+}
+
+#define RATES                                                             \
+    "{\"sources\":[{\"id\":1,\"name\":\"web\",\"rate\":2,\"burst\":3}," \
+    "{\"id\":2,\"name\":\"app\",\"rate\":100}]}"
+#define THREE(key)                                                       \
+    "{" key "\"batch\":[{\"type\":\"track\",\"userId\":\"u\","           \
+    "\"event\":\"E\"},{\"type\":\"track\",\"userId\":\"u\",\"event\":"   \
+    "\"E\"},{\"type\":\"track\",\"userId\":\"u\",\"event\":\"E\"}]}"
+
+static void expect_wait(struct client *c, const char *seconds)
+{
+    char text[64];
+
+    run_until(answer_whole(c, true));
+    snprintf(text, sizeof text, "\r\nRetry-After: %s\r\n", seconds);
+    assert_true(answer_has(c, text));
+    snprintf(text, sizeof text, "\r\nX-RateLimit-Reset: %s\r\n", seconds);
+    assert_true(answer_has(c, text));
+    expect_refusal(c, 429, "rate_limited");
+}
+
+/* Beyond its rate a source is told until when to wait, and nothing of it is in
+ * the journal; a batch is taken as a whole or not at all. */
+static void sources_have_rates(void **state)
+{
+    struct client c;
+
+    (void)state;
+    api.quotas = quotas_new();
+    quotas_configure(api.quotas, json_root(MF_STR(RATES)));
+    client_open(&c);
+    post(&c, "/v1/batch", THREE("\"writeKey\":\"k\","));
+    expect(&c, 200, OK);
+    post(&c, "/v1/track", EVENT("m"));
+    expect_wait(&c, "1");
+    post(&c, "/v1/batch", THREE("\"writeKey\":\"k\","));
+    expect_wait(&c, "2"); /* three at two a second */
+    assert_int_equal(durable(), 3);
+    assert_int_equal(rejected(web(), "rate_limited"), 4);
+    post(&c, "/v1/track", EVENT_OF("a", "m")); /* another's is its own */
+    expect(&c, 200, OK);
+    clock_mono_skew_ms += 1000;
+    post(&c, "/v1/batch", "{\"batch\":[" EVENT_OF("a", "n") ","
+         EVENT("n") "," EVENT("o") "," EVENT("p") "]}");
+    expect_wait(&c, "1"); /* one of the events is one too many */
+    assert_int_equal(durable(), 4);
+    assert_int_equal(rejected(&api.keys.sources[1], "rate_limited"), 1);
+    clock_mono_skew_ms += 1000;
+    post(&c, "/v1/batch", THREE("\"writeKey\":\"k\","));
+    expect(&c, 200, OK);
+    assert_int_equal(durable(), 7);
+    client_close(&c);
+    quotas_free(api.quotas);
+    api.quotas = NULL;
+    clock_mono_skew_ms = 0;
+}
+
+/* ---- tried again ---- */
+
+#define TYPED(id)                                                       \
+    "{\"type\":\"track\",\"event\":\"E\",\"userId\":\"u\",\"messageId\":\"" \
+    id "\"}"
+
+static int64_t tried_letter;
+static enum ingest_tried tried_outcome;
+static char tried_code[64];
+
+static void on_tried(void *arg, int64_t job, int64_t number,
+                     enum ingest_tried outcome, const char *code)
+{
+    (void)arg;
+    assert_int_equal(job, 9);
+    tried_letter = number;
+    tried_outcome = outcome;
+    snprintf(tried_code, sizeof tried_code, "%s", code);
+}
+
+static void again(int64_t number, uint32_t source, const char *event)
+{
+    struct msg_ingest_again m = { .job = 9, .letter = number,
+                                  .source = source };
+
+    tried_letter = 0;
+    api_again(&api, &m,
+              MF_STR("{\"receivedAt\":\"2026-01-12T10:00:00.000Z\"}"),
+              mf_cstr(event));
+}
+
+/* The answer comes when the event is durable, or has been before; one that the
+ * disk lost is to be tried later. */
+static void refused_events_are_tried_again(void **state)
+{
+    struct client c;
+
+    (void)state;
+    api.tried = on_tried;
+    client_open(&c);
+    again(1, 1, "{\"type\":\"track\",\"userId\":\"u\"}");
+    assert_int_equal(tried_letter, 1);
+    assert_int_equal(tried_outcome, TRIED_REFUSED);
+    assert_string_equal(tried_code, "event_not_defined");
+    again(2, 1, "{\"type\":");
+    assert_string_equal(tried_code, "invalid_json");
+    again(3, 77, EVENT("x"));
+    assert_int_equal(tried_outcome, TRIED_NO_SOURCE);
+    pthread_mutex_lock(&gate);
+    again(4, 1, TYPED("x"));
+    assert_int_equal(tried_letter, 0);
+    fail_syncs = 1;
+    pthread_mutex_unlock(&gate);
+    run_until(tried_letter == 4);
+    assert_int_equal(tried_outcome, TRIED_BUSY);
+    run_until(!atomic_load(&head.poisoned));
+    for (int i = 0; i < 2; i++) { /* then it is known */
+        again(5, 1, TYPED("x"));
+        run_until(tried_letter == 5);
+        assert_int_equal(tried_outcome, TRIED_TAKEN);
+        assert_int_equal(durable(), 1);
+    }
+    post(&c, "/v1/track", EVENT("x"));
+    expect(&c, 200, OK);
+    assert_int_equal(durable(), 1);
+    client_close(&c);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, house_new, house_free)
 
 int main(void)
@@ -489,6 +768,8 @@ int main(void)
         TEST(waits_for_its_own),
         TEST(known_on_a_bad_disk), TEST(mixed_batch), TEST(long_batch),
         TEST(after_a_restart),
+        TEST(a_journal_that_does_not_move), TEST(a_flood_of_invalid_events),
+        TEST(sources_have_rates), TEST(refused_events_are_tried_again),
         TEST(a_pixel_waits), TEST(a_bad_pixel_is_an_image),
     };
 

@@ -108,6 +108,11 @@ void gate_release(struct gate *g)
     free(g);
 }
 
+void gate_not_kept(struct gate *g)
+{
+    tally_not_kept(g->tally);
+}
+
 void gate_write(struct gate *g, struct json_out *w)
 {
     tally_write(g->tally, w, g->plan ? plan_name(g->plan) : MF_STR(""));
@@ -119,7 +124,7 @@ struct gate_room *gate_room_new(void)
 
     k->scratch = draft7_scratch_new();
     buf_init(&k->out, GATE_EVENT_MAX);
-    buf_init(&k->letter, GATE_EVENT_MAX);
+    buf_init(&k->made, GATE_EVENT_MAX);
     buf_init(&k->whole, GATE_EVENT_MAX);
     k->extra = GATE_EXTRA_MAX;
     return k;
@@ -131,7 +136,7 @@ void gate_room_free(struct gate_room *k)
         return;
     draft7_scratch_free(k->scratch);
     buf_deinit(&k->out);
-    buf_deinit(&k->letter);
+    buf_deinit(&k->made);
     buf_deinit(&k->whole);
     free(k);
 }

@@ -33,6 +33,8 @@ struct gate *gate_new(mf_str source, mf_val json, struct plan *plan,
                       struct gate *before);
 struct gate *gate_hold(struct gate *g);
 void gate_release(struct gate *g); /* NULL is fine */
+/* A blocked event of which no letter could be kept. */
+void gate_not_kept(struct gate *g);
 /* Into the object of its source in the statistics. */
 void gate_write(struct gate *g, struct json_out *w);
 
@@ -49,9 +51,6 @@ struct gate_verdict {
 /* Judges a normalised event and changes it where it must be changed. */
 void gate_judge(struct gate *g, struct gate_room *k, struct buf *event,
                 struct gate_verdict *v);
-/* The blocked event as its sender might have sent it, for a dead letter;
- * until the next call. */
-mf_str gate_letter(struct gate_room *k, mf_str event);
 /* The n-th violation of the event judged last as an event of its own, until
  * the next call; *id is its messageId, always the same. Of length 0: there is
  * no room for it, which is counted. The event must still be where gate_judge()

@@ -57,7 +57,7 @@ struct gate_cut { /* a member that is to go */
 
 struct gate_room {
     struct draft7_scratch *scratch;
-    struct buf out, letter;
+    struct buf out, made;
     struct buf whole; /* the event as it came, once it was rewritten */
     size_t extra; /* bytes that this request may still add */
     struct gate_event event;

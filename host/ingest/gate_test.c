@@ -302,19 +302,6 @@ static void test_lists_need_no_plan(void **state)
     holds(f, "traits", "{\"m\":2}");
 }
 
-static void test_letter(void **state)
-{
-    struct fixture *f = *state;
-    mf_str letter;
-
-    make(f, plan_text, "\"track\":{\"allow_unplanned_events\":false}");
-    is_blocked(f, TRACK("Other", ""), "unplanned_event");
-    letter = gate_letter(f->room, buf_view(&f->event));
-    assert_true(mf_eq(letter, MF_STR(
-        "{\"type\":\"track\",\"messageId\":\"m\",\"userId\":\"u\",\"event\":"
-        "\"Other\",\"timestamp\":\"2026-01-12T09:59:59.000Z\"}")));
-}
-
 static void test_violations_as_events(void **state)
 {
     struct fixture *f = *state;
@@ -489,7 +476,6 @@ int main(void)
         CASE(test_taken_out),
         CASE(test_common_comes_second),
         CASE(test_lists_need_no_plan),
-        CASE(test_letter),
         CASE(test_violations_as_events),
         CASE(test_room_of_a_request),
         CASE(test_many_kinds_are_counted_together),

@@ -207,30 +207,6 @@ bool gate_write_event(struct gate *g, struct gate_room *k, mf_str event,
     return write_once(g, k, event, false);
 }
 
-mf_str gate_letter(struct gate_room *k, mf_str event)
-{
-    mf_iter it = { { 0 } };
-    struct json_out w;
-    mf_str key;
-    mf_val v;
-
-    buf_clear(&k->letter);
-    json_out_init(&w, &k->letter);
-    json_begin_object(&w);
-    while (json_next(json_root(event), &it, &key, &v)) {
-        if (json_key_is(key, MF_STR("timestamp")) ||
-            json_key_is(key, MF_STR("receivedAt")))
-            continue;
-        if (json_key_is(key, MF_STR("originalTimestamp")))
-            json_key(&w, MF_STR("timestamp"));
-        else
-            json_key_raw(&w, key);
-        json_val(&w, v);
-    }
-    json_end_object(&w);
-    return k->letter.full ? event : buf_view(&k->letter);
-}
-
 /* ---- violations as events ---- */
 
 static void write_violation(const struct gate *g, const struct gate_event *e,
@@ -290,8 +266,8 @@ mf_str gate_forward(struct gate *g, struct gate_room *k, unsigned n,
     struct json_out w;
 
     *id = violation_id(g, k, n);
-    buf_clear(&k->letter);
-    json_out_init(&w, &k->letter);
+    buf_clear(&k->made);
+    json_out_init(&w, &k->made);
     json_begin_object(&w);
     json_kstr(&w, "type", MF_STR("track"));
     json_kstr(&w, "messageId", *id);
@@ -306,10 +282,10 @@ mf_str gate_forward(struct gate *g, struct gate_room *k, unsigned n,
     json_kstr(&w, "originalTimestamp", now);
     json_kstr(&w, "receivedAt", now);
     json_end_object(&w);
-    if (k->letter.full || k->letter.len > k->extra) {
+    if (k->made.full || k->made.len > k->extra) {
         tally_left_off(g->tally, 1);
         return (mf_str){ "", 0 };
     }
-    k->extra -= k->letter.len;
-    return buf_view(&k->letter);
+    k->extra -= k->made.len;
+    return buf_view(&k->made);
 }

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "ingest/connections.h"
 #include "ingest/idset.h"
 #include "ingest/loop.h"
 #include "ipc/ipc.h"
@@ -26,6 +27,7 @@
 
 #define WAKERS         2048
 #define STATS_EVERY_MS 100 /* and only when there is something new */
+#define STATS_BACKLOG  (1u << 20) /* unsent: more of them would be no use */
 /* How long a start may wait for the ids of former events; connections wait in
  * their sockets meanwhile. After that it goes on beside the traffic, so many
  * ids at a time. */
@@ -48,6 +50,8 @@ struct ingest {
     unsigned loop_count, drained;
     uint64_t configured, took; /* times, of the loops together */
     struct mailbox house; /* from the loops */
+    _Atomic size_t backlog; /* what the supervisor has not read */
+    struct quotas *quotas;
     struct loop_counts counts;
     struct journal_head *head;
     struct event *mail, *stats, *deadline, *warm;
@@ -139,6 +143,7 @@ static void tell_stats(struct ingest *g)
     json_kint(&w, "overloads", (int64_t)c->overloads);
     json_kint(&w, "connections", (int64_t)c->http.open);
     json_kint(&w, "requests", (int64_t)c->http.requests);
+    connections_write(&w, &c->http);
     edge_write_stats(&w, &c->http);
     write_dedupe(g, &w);
     json_key(&w, MF_STR("sources"));
@@ -196,7 +201,8 @@ static void on_stats(evutil_socket_t fd, short what, void *arg)
     go_on_warming(g);
     sum_up(g);
     now = progress(g);
-    if (now == g->told)
+    atomic_store(&g->backlog, ipc_backlog(g->ipc));
+    if (now == g->told || ipc_backlog(g->ipc) > STATS_BACKLOG)
         return;
     g->told = now;
     tell_stats(g);
@@ -228,6 +234,7 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
             ipc_send(g->ipc, m->type, m->data, m->len, -1);
         free(m);
     }
+    atomic_store(&g->backlog, ipc_backlog(g->ipc));
     if (g->draining && g->drained == g->loop_count)
         event_base_loopbreak(g->base);
 }
@@ -296,6 +303,7 @@ static void warm_up(struct ingest *g)
 static void start_loops(struct ingest *g)
 {
     struct loop_options o = { .intake = &g->intake, .house = &g->house,
+                              .backlog = &g->backlog, .quotas = g->quotas,
                               .share = g->keys.threads };
 
     ASSERT(o.share >= 1 && o.share <= INTAKE_LOOPS_MAX);
@@ -347,6 +355,8 @@ static void configure(struct ingest *g, mf_str text)
         log_error("%s", e.text);
         return;
     }
+    connections_fit(&g->keys.connections);
+    quotas_configure(g->quotas, json_root(text));
     configure_dedupe(g);
     if (first && start(g) != 0)
         return;
@@ -497,6 +507,10 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
     case MSG_WAKER_GONE:
         on_waker(g, type, text, fd);
         break;
+    case MSG_INGEST_AGAIN:
+        if (g->loop_count) /* nothing is asked before MSG_READY */
+            loop_try_again(g->loops[0], text);
+        break;
     case MSG_DRAIN:
         drain(g, text);
         break;
@@ -531,6 +545,7 @@ static void tear_down(struct ingest *g)
     for (unsigned i = 0; i < g->loop_count; i++)
         loop_free(g->loops[i]);
     keys_deinit(&g->keys);
+    quotas_free(g->quotas);
     for (uint32_t i = 0; i < WAKERS; i++)
         drop_waker(&g->wakers[i]);
     event_free(g->mail);
@@ -566,6 +581,7 @@ int ingest_main(uid_t uid, gid_t gid, pid_t parent)
     buf_init(&g->out, IPC_MESSAGE_MAX);
     intake_init(&g->intake, g->head);
     mailbox_init(&g->house);
+    g->quotas = quotas_new();
     g->mail = event_new(g->base, g->house.wake_fd, EV_READ | EV_PERSIST,
                         on_mail, g);
     g->stats = event_new(g->base, -1, EV_PERSIST, on_stats, g);

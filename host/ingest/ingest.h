@@ -9,7 +9,11 @@
  *
  *   { "max_event_bytes", "max_batch_bytes", "dedupe_window_ms",
  *     "dedupe_memory", "retention_ms", "max_bytes", "threads",
- *     "sources": [ { "id", "name", "write_key" } ] } */
+ *     "max_connections", "max_connections_per_peer", "header_timeout_ms",
+ *     "idle_timeout_ms",
+ *     "sources": [ { "id", "name", "write_key", "rate"?, "burst"? } ] }
+ *
+ * where rate is events a second and burst 0 a second's worth. */
 #ifndef INGEST_INGEST_H
 #define INGEST_INGEST_H
 

@@ -80,6 +80,7 @@ static void keep_counters(struct source *to, const struct keys *old)
 {
     for (uint32_t i = 0; i < old->count; i++)
         if (old->sources[i].id == to->id) {
+            to->letters = old->sources[i].letters;
             to->received = old->sources[i].received;
             to->bytes = old->sources[i].bytes;
             to->duplicates = old->sources[i].duplicates;
@@ -230,6 +231,7 @@ int keys_update(struct keys *k, mf_str json, struct err *e)
     new.dedupe_memory = (uint64_t)number_of(root, "dedupe_memory");
     new.retention_ms = number_of(root, "retention_ms");
     new.max_bytes = (uint64_t)number_of(root, "max_bytes");
+    connections_read(root, &new.connections);
     new.threads = (unsigned)number_of(root, "threads");
     new.number = (uint64_t)number_of(root, "number");
     list = json_get(root, MF_STR("sources"));
@@ -284,5 +286,10 @@ void source_kept(struct source *s, size_t bytes, bool duplicate)
 
 void source_reject(struct source *s, const char *code)
 {
-    add_rejections(s, code, 1);
+    source_reject_many(s, code, 1);
+}
+
+void source_reject_many(struct source *s, const char *code, uint64_t n)
+{
+    add_rejections(s, code, n);
 }

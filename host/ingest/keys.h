@@ -7,9 +7,11 @@
 #ifndef INGEST_KEYS_H
 #define INGEST_KEYS_H
 
+#include "base/bucket.h"
 #include "base/err.h"
 #include "ingest/gate.h"
 #include "ingest/plans.h"
+#include "ingest/connections.h"
 
 #include <manifold/types.h>
 #include <stdbool.h>
@@ -31,6 +33,7 @@ struct source {
     struct gate *gate; /* held; NULL: every event passes */
     /* Where the gate forwards to, as number + 1 of a source; 0: nowhere. */
     uint32_t violations_to, blocked_to;
+    struct bucket letters; /* see LETTERS_A_SECOND; rate 0: not begun */
 };
 
 struct keys {
@@ -40,6 +43,7 @@ struct keys {
     uint64_t max_event_bytes, max_batch_bytes;
     int64_t dedupe_window_ms, retention_ms;
     uint64_t dedupe_memory, max_bytes;
+    struct connection_limits connections;
     unsigned threads;
     uint64_t number; /* of this configuration */
     struct plans plans;
@@ -60,6 +64,7 @@ struct source *keys_find(struct keys *k, mf_str write_key);
 /* By violations_to or blocked_to; NULL for 0. */
 struct source *keys_nth(struct keys *k, uint32_t number);
 void source_reject(struct source *s, const char *code);
+void source_reject_many(struct source *s, const char *code, uint64_t n);
 void source_kept(struct source *s, size_t bytes, bool duplicate);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "ingest/letter.h"
 #include "ipc/proto.h"
 
 #include <stdio.h>
@@ -13,6 +14,8 @@
 #include <unistd.h>
 
 #define TELL_EVERY_MS 100 /* and only when there is something new */
+#define LETTER_BYTES  (16u << 20) /* of a refused event with its envelope */
+#define CODE_BYTES    256
 #define THREAD_NAME   16  /* as many bytes as the kernel keeps */
 
 struct listening {
@@ -24,6 +27,8 @@ struct loop {
     struct intake *intake;
     struct mailbox *house, in;
     struct event_base *base;
+    const _Atomic size_t *backlog;
+    unsigned share;
     bool own_thread, stopped;
     pthread_t thread;
     struct http_server *server; /* NULL once it has drained */
@@ -54,7 +59,8 @@ static void counts_of(struct loop *l, struct loop_counts *c)
     if (l->server)
         c->http = *http_server_counters(l->server);
     else
-        c->http.open = c->http.opening = 0;
+        c->http.open = c->http.opening = c->http.busy =
+            c->http.buffer_bytes = 0;
 }
 
 static void tell(struct loop *l)
@@ -105,17 +111,36 @@ static void on_refused(void *arg, const struct source *s, const char *code,
                        mf_str event)
 {
     struct loop *l = arg;
-    struct msg_ingest_dead m = { .source = s->id,
-                                 .when_ms = clock_ms(),
-                                 .code_len = (uint32_t)strlen(code),
-                                 .event_len = (uint32_t)event.len };
     struct buf b;
 
-    buf_init(&b, sizeof m + m.code_len + event.len);
+    buf_init(&b, LETTER_BYTES);
+    letter_write(&b, s->id, code, l->api.envelope, event);
+    ASSERT(!b.full);
+    mailbox_post(l->house, MSG_INGEST_DEAD, b.data, b.len, -1);
+    buf_deinit(&b);
+}
+
+/* The supervisor writes them down; while it does not keep up, whoever sends
+ * more is told to wait. */
+static bool on_crowded(void *arg)
+{
+    struct loop *l = arg;
+
+    return mailbox_bytes(l->house) + atomic_load(l->backlog) >
+           LETTERS_BACKLOG;
+}
+
+static void on_tried(void *arg, int64_t job, int64_t letter,
+                     enum ingest_tried outcome, const char *code)
+{
+    struct loop *l = arg;
+    struct msg_ingest_tried m = { job, letter, outcome };
+    struct buf b;
+
+    buf_init(&b, sizeof m + CODE_BYTES);
     buf_add(&b, &m, sizeof m);
     buf_puts(&b, code);
-    buf_str(&b, event);
-    mailbox_post(l->house, MSG_INGEST_DEAD, b.data, b.len, -1);
+    mailbox_post(l->house, MSG_INGEST_TRIED, b.data, b.len, -1);
     buf_deinit(&b);
 }
 
@@ -141,6 +166,22 @@ static void limit_bodies(struct loop *l)
         http_server_limit_body(l->server, (uint32_t)most, (uint32_t)most);
 }
 
+/* An equal part for each loop, so that all together keep to the whole. */
+static uint32_t part_of(const struct loop *l, uint32_t whole)
+{
+    return (whole + l->share - 1) / l->share;
+}
+
+static void limit_connections(struct loop *l)
+{
+    const struct connection_limits *c = &l->api.keys.connections;
+
+    if (l->server)
+        http_server_limit_connections(l->server, part_of(l, c->connections),
+                                      part_of(l, c->per_peer), c->header_ms,
+                                      c->idle_ms);
+}
+
 static void take_keys(struct loop *l, mf_str text)
 {
     struct keys k;
@@ -150,7 +191,22 @@ static void take_keys(struct loop *l, mf_str text)
     keys_replace(&l->api.keys, &k);
     l->reconfigured = true;
     limit_bodies(l);
+    limit_connections(l);
     mailbox_post(l->house, MAIL_TOOK, NULL, 0, -1);
+}
+
+static void try_again(struct loop *l, mf_str text)
+{
+    struct msg_ingest_again m;
+
+    memcpy(&m, text.ptr, sizeof m);
+    ASSERT(text.len == sizeof m + (size_t)m.envelope_len + m.event_len);
+    text.ptr += sizeof m;
+    if (l->draining)
+        on_tried(l, m.job, m.letter, TRIED_BUSY, "");
+    else
+        api_again(&l->api, &m, (mf_str){ text.ptr, m.envelope_len },
+                  (mf_str){ text.ptr + m.envelope_len, m.event_len });
 }
 
 static void listen_on(struct loop *l, mf_str address, int fd, bool tls)
@@ -253,6 +309,9 @@ static void take_mail(struct loop *l, const struct mail *m)
     case MSG_UNLISTEN:
         unlisten(l, mail_text(m));
         break;
+    case MSG_INGEST_AGAIN:
+        try_again(l, mail_text(m));
+        break;
     case MSG_DRAIN:
         drain(l, mail_text(m));
         break;
@@ -330,6 +389,11 @@ void loop_drain(struct loop *l, uint32_t ms)
     mailbox_post(&l->in, MSG_DRAIN, &ms, sizeof ms, -1);
 }
 
+void loop_try_again(struct loop *l, mf_str text)
+{
+    mailbox_post(&l->in, MSG_INGEST_AGAIN, text.ptr, text.len, -1);
+}
+
 /* ---- life ---- */
 
 static void *turn(void *arg)
@@ -368,6 +432,8 @@ struct loop *loop_new(const struct loop_options *o)
 
     l->intake = o->intake;
     l->house = o->house;
+    l->backlog = o->backlog;
+    l->share = o->share;
     l->own_thread = !o->base;
     l->on_woken = o->woken;
     l->on_woken_arg = o->arg;
@@ -378,6 +444,9 @@ struct loop *loop_new(const struct loop_options *o)
     api_init(&l->api);
     intake_join(o->intake, &l->api.intake, wake, l);
     l->api.refused = on_refused;
+    l->api.crowded = on_crowded;
+    l->api.tried = on_tried;
+    l->api.quotas = o->quotas;
     l->api.arg = l;
     l->limits = limits_of(o->share);
     l->server = http_server_new(l->base, &l->limits, api_request, &l->api);

@@ -13,16 +13,23 @@
 #include "ingest/api.h"
 #include "ingest/edge.h"
 #include "ingest/mailbox.h"
+#include "ingest/quotas.h"
 
 #include <event2/event.h>
+
+#define LETTERS_BACKLOG (8u << 20) /* of refused events, on their way */
 
 struct loop;
 
 struct loop_options {
     struct intake *intake;
     struct event_base *base; /* turned by the caller; NULL: by a thread */
-    /* Gets MSG_INGEST_DEAD, MAIL_DRAINED, MAIL_TOOK; borrowed. */
+    /* Gets MSG_INGEST_DEAD, MSG_INGEST_TRIED, MAIL_DRAINED and MAIL_TOOK;
+     * borrowed. */
     struct mailbox *house;
+    /* Bytes of the house's that the supervisor has not read; borrowed. */
+    const _Atomic size_t *backlog;
+    struct quotas *quotas; /* borrowed */
     unsigned number; /* of this one, from 0 */
     unsigned share;  /* of how many: they have equal parts of limits */
     void (*woken)(void *arg); /* after each wake-up, in its thread; or NULL */
@@ -48,6 +55,7 @@ void loop_use_tls(struct loop *l, struct http_tls *t); /* counted; or NULL */
 void loop_listen(struct loop *l, mf_str address, int fd, bool tls);
 void loop_unlisten(struct loop *l, mf_str address);
 void loop_drain(struct loop *l, uint32_t ms);
+void loop_try_again(struct loop *l, mf_str text); /* MSG_INGEST_AGAIN */
 /* Adds what the loop has told last, about a tenth of a second ago. */
 void loop_sum(struct loop *l, struct loop_counts *to, struct keys *sources);
 

@@ -20,7 +20,7 @@ struct row {
 
 struct tally {
     atomic_uint holders;
-    _Atomic uint64_t checked, actions[TALLY_ACTIONS], left_off;
+    _Atomic uint64_t checked, actions[TALLY_ACTIONS], left_off, not_kept;
     pthread_mutex_t lock; /* of the rest */
     struct row rows[TALLY_ROWS_MAX];
     size_t count;
@@ -63,6 +63,11 @@ void tally_action(struct tally *t, enum tally_action a)
 void tally_left_off(struct tally *t, uint64_t n)
 {
     atomic_fetch_add_explicit(&t->left_off, n, memory_order_relaxed);
+}
+
+void tally_not_kept(struct tally *t)
+{
+    atomic_fetch_add_explicit(&t->not_kept, 1, memory_order_relaxed);
 }
 
 static void put_field(struct buf *b, const struct draft7_step *path,
@@ -170,6 +175,7 @@ void tally_write(struct tally *t, struct json_out *w, mf_str about)
     json_kstr(w, "name", about);
     json_kint(w, "checked", (int64_t)atomic_load(&t->checked));
     json_kint(w, "not_forwarded", (int64_t)atomic_load(&t->left_off));
+    json_kint(w, "blocked_not_kept", (int64_t)atomic_load(&t->not_kept));
     pthread_mutex_lock(&t->lock);
     write_rows(t, w);
     pthread_mutex_unlock(&t->lock);

@@ -28,6 +28,8 @@ void tally_checked(struct tally *t);
 void tally_action(struct tally *t, enum tally_action a);
 /* Violations that were not forwarded, since a request had too many. */
 void tally_left_off(struct tally *t, uint64_t n);
+/* A blocked event of which there is no letter. */
+void tally_not_kept(struct tally *t);
 /* type is a literal; elements of an array count as one. */
 void tally_violation(struct tally *t, mf_str event, const char *type,
                      const struct draft7_step *path, unsigned path_len,

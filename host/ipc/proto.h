@@ -49,6 +49,8 @@ enum message {
     MSG_INGEST_DEAD,    /* struct msg_ingest_dead + texts */
     MSG_INGEST_TOOK,    /* u64: the configuration of that number, and those
                            before it, count for every request from now on */
+    MSG_INGEST_AGAIN,   /* to ingest: struct msg_ingest_again + texts */
+    MSG_INGEST_TRIED,   /* from ingest: struct msg_ingest_tried + text */
 
     /* to a worker */
     MSG_WORKER_CONFIG,  /* JSON: destinations, settings included */
@@ -254,10 +256,28 @@ struct msg_tls {
     uint32_t chain_len, key_len; /* PEM behind the struct, in this order */
 };
 
-struct msg_ingest_dead {
+struct msg_ingest_dead { /* texts in the order of their lengths */
     uint32_t source;
     int64_t when_ms;
-    uint32_t code_len, event_len;
+    uint32_t code_len, message_id_len, envelope_len, event_len;
+};
+
+/* Such an event is to be tried once more. */
+struct msg_ingest_again {
+    int64_t job, letter;
+    uint32_t source, envelope_len, event_len;
+};
+
+enum ingest_tried {
+    TRIED_TAKEN,   /* it is durable, or had been before */
+    TRIED_REFUSED, /* text: the code */
+    TRIED_BUSY,    /* not now */
+    TRIED_NO_SOURCE /* its source accepts nothing */
+};
+
+struct msg_ingest_tried {
+    int64_t job, letter;
+    uint32_t outcome; /* enum ingest_tried */
 };
 
 /* One page shared by supervisor, ingest and one worker. Written by the

@@ -4,10 +4,11 @@
  *
  *   state.c    lanes, retries, tokens, pauses; the transaction
  *   letters.c  dead letters and the jobs on them
+ *   refused.c  letters of events that ingest refused
  *   replays.c  replays
  *   query.c    statements that are prepared for one use
  *
- * Statements of letters.c and replays.c are prepared for each use: they run
+ * Statements of letters.c, refused.c and replays.c are prepared for each use: they run
  * for an operator, or for an event that is given up. */
 #ifndef STATE_INNER_H
 #define STATE_INNER_H
@@ -81,6 +82,24 @@ int64_t query_one(struct state *s, int64_t otherwise, const char *sql,
     " cursor INTEGER NOT NULL, last INTEGER NOT NULL,"                         \
     " count INTEGER NOT NULL, skipped INTEGER NOT NULL,"                       \
     " ended INTEGER NOT NULL);"
+
+/* Of events that ingest refused. bytes: of their texts. */
+#define REFUSED_SCHEMA                                                         \
+    "CREATE TABLE ingest_dead("                                                \
+    " id INTEGER PRIMARY KEY AUTOINCREMENT, source INTEGER NOT NULL,"          \
+    " at INTEGER NOT NULL, code TEXT NOT NULL, message_id TEXT NOT NULL,"      \
+    " bytes INTEGER NOT NULL, envelope TEXT NOT NULL, event TEXT NOT NULL);"   \
+    "CREATE INDEX ingest_dead_by_source ON ingest_dead(source, id);"           \
+    "CREATE TABLE ingest_dead_sum("                                            \
+    " source INTEGER PRIMARY KEY, letters INTEGER NOT NULL,"                   \
+    " bytes INTEGER NOT NULL, dropped INTEGER NOT NULL);"                      \
+    "CREATE TRIGGER ingest_dead_in AFTER INSERT ON ingest_dead BEGIN"          \
+    " INSERT INTO ingest_dead_sum VALUES(NEW.source, 1, NEW.bytes, 0)"         \
+    " ON CONFLICT DO UPDATE SET letters = letters + 1,"                        \
+    " bytes = bytes + excluded.bytes; END;"                                    \
+    "CREATE TRIGGER ingest_dead_out AFTER DELETE ON ingest_dead BEGIN"         \
+    " UPDATE ingest_dead_sum SET letters = letters - 1,"                       \
+    " bytes = bytes - OLD.bytes WHERE source = OLD.source; END;"
 
 #define REPLAYS_SCHEMA                                                         \
     "CREATE TABLE replay("                                                     \

@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INGEST_TRIM_EVERY 64 /* letters; it counts all of a source's */
-
 #define I(v) ((int64_t)(v))
 
 /* ---- adding ---- */
@@ -475,58 +473,6 @@ int state_letter_jobs(struct state *s,
 int state_letter_job_forget(struct state *s, int64_t id, struct err *e)
 {
     return query_run(s, e, "DELETE FROM dead_job WHERE id = ?1", "i", id);
-}
-
-/* ---- what ingest refused ---- */
-
-int state_ingest_dead_add(struct state *s, const struct msg_ingest_dead *m,
-                          mf_str code, mf_str event, struct err *e)
-{
-    if (query_run(s, e, "INSERT INTO ingest_dead VALUES(NULL, ?1, ?2, ?3, ?4)",
-                  "iiss", I(m->source), m->when_ms, &code, &event) != 0)
-        return -1;
-    if (sqlite3_last_insert_rowid(state_db(s)) % INGEST_TRIM_EVERY)
-        return 0;
-    return query_run(s, e,
-                     "DELETE FROM ingest_dead WHERE source = ?1 AND id <="
-                     " (SELECT id FROM ingest_dead WHERE source = ?1"
-                     " ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-                     "ii", I(m->source), I(INGEST_DEAD_MAX));
-}
-
-int state_ingest_letters(struct state *s, uint32_t source, int64_t id,
-                         int64_t before, unsigned limit,
-                         bool (*each)(void *arg,
-                                      const struct ingest_letter *l),
-                         void *arg, int64_t *next, struct err *e)
-{
-    struct query q;
-    bool on = true;
-
-    *next = 0;
-    if (query_begin(&q, s,
-                    "SELECT id, at, code, event FROM ingest_dead WHERE"
-                    " source = ?1 AND (?2 = 0 OR id = ?2) AND id < ?3"
-                    " ORDER BY id DESC",
-                    e, "iii", I(source), id, before ? before : INT64_MAX) != 0)
-        return -1;
-    while (on && query_next(&q)) {
-        struct ingest_letter l = { query_int(&q, 0), query_int(&q, 1),
-                                   query_text(&q, 2), query_text(&q, 3) };
-
-        on = each(arg, &l) && --limit > 0;
-        if (!on)
-            *next = l.id;
-    }
-    return query_end(&q, e);
-}
-
-int state_ingest_letter_drop(struct state *s, uint32_t source, int64_t id,
-                             struct err *e)
-{
-    return query_run(s, e,
-                     "DELETE FROM ingest_dead WHERE source = ?1 AND id = ?2",
-                     "ii", I(source), id);
 }
 
 /* ---- lanes that are given up ---- */

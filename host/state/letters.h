@@ -16,7 +16,6 @@
 #define LETTER_AGE_MS   2592000000   /* 30 days */
 #define LETTERS_SCAN    10000 /* looked at for one page */
 #define LETTERS_PAGE    1000  /* given in one page */
-#define INGEST_DEAD_MAX 10000 /* of a source; the oldest go */
 
 struct dead_letter {
     int64_t id;
@@ -91,7 +90,10 @@ int state_letters_trim(struct state *s, int64_t count_max, int64_t bytes_max,
 
 /* ---- jobs ---- */
 
-enum letter_verb { LETTER_REPLAY, LETTER_DROP };
+/* The last two are of letters of events that ingest refused; the destination
+ * is then their source, `last` and `cursor` are numbers of theirs, and those
+ * that were refused again count as skipped. */
+enum letter_verb { LETTER_REPLAY, LETTER_DROP, REFUSED_REPLAY, REFUSED_DROP };
 
 struct letter_job {
     int64_t id, begun_ms, ended_ms; /* ended 0: under way */
@@ -108,23 +110,6 @@ int state_letter_jobs(struct state *s,
                       void (*each)(void *arg, const struct letter_job *j),
                       void *arg, struct err *e);
 int state_letter_job_forget(struct state *s, int64_t id, struct err *e);
-
-/* ---- what ingest refused ---- */
-
-int state_ingest_dead_add(struct state *s, const struct msg_ingest_dead *m,
-                          mf_str code, mf_str event, struct err *e);
-struct ingest_letter {
-    int64_t id, when_ms;
-    mf_str code, event;
-};
-/* Newest first, behind `before` (0: all), or the one of that id. */
-int state_ingest_letters(struct state *s, uint32_t source, int64_t id,
-                         int64_t before, unsigned limit,
-                         bool (*each)(void *arg,
-                                      const struct ingest_letter *l),
-                         void *arg, int64_t *next, struct err *e);
-int state_ingest_letter_drop(struct state *s, uint32_t source, int64_t id,
-                             struct err *e);
 
 /* ---- lanes that are given up ---- */
 

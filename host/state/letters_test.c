@@ -601,53 +601,6 @@ static void replays_have_lanes_of_their_own(void **state)
                      0);
 }
 
-static bool see_ingest(void *arg, const struct ingest_letter *l)
-{
-    struct seen *s = arg;
-
-    if (s->count < COUNT_OF(s->ids))
-        s->ids[s->count] = l->id;
-    s->count++;
-    snprintf(s->text, sizeof s->text, "%.*s %.*s", (int)l->code.len,
-             l->code.ptr, (int)l->event.len, l->event.ptr);
-    return true;
-}
-
-static void what_ingest_refused_is_bounded(void **state)
-{
-    struct fixture *f = *state;
-    struct msg_ingest_dead m = { .source = f->source, .when_ms = 5 };
-    struct seen seen = { 0 };
-    int64_t next;
-    struct err e;
-
-    for (unsigned i = 0; i < INGEST_DEAD_MAX + 200; i++)
-        assert_int_equal(state_ingest_dead_add(f->s, &m, MF_STR("no_type"),
-                                               MF_STR("{}"), &e),
-                         0);
-    assert_in_range(query_one(f->s, -1, "SELECT count(*) FROM ingest_dead",
-                              ""),
-                    INGEST_DEAD_MAX, INGEST_DEAD_MAX + 64);
-    assert_int_equal(state_ingest_letters(f->s, f->source, 0, 0, 2, see_ingest,
-                                          &seen, &next, &e),
-                     0);
-    assert_int_equal(seen.count, 2);
-    assert_int_equal(next, seen.ids[1]);
-    assert_string_equal(seen.text, "no_type {}");
-    assert_int_equal(state_ingest_letter_drop(f->s, f->source, seen.ids[0],
-                                              &e),
-                     0);
-    seen.count = 0;
-    assert_int_equal(state_ingest_letters(f->s, f->source, seen.ids[0], 0, 2,
-                                          see_ingest, &seen, &next, &e),
-                     0);
-    assert_int_equal(seen.count, 0);
-    assert_int_equal(state_ingest_letters(f->s, f->second, 0, 0, 2, see_ingest,
-                                          &seen, &next, &e),
-                     0);
-    assert_int_equal(seen.count, 0);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -665,7 +618,6 @@ int main(void)
         TEST(a_crash_leaves_letter_or_retry),
         TEST(jobs_go_on_where_they_stood),
         TEST(replays_have_lanes_of_their_own),
-        TEST(what_ingest_refused_is_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

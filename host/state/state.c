@@ -68,10 +68,7 @@ static const char schema[] =
     "CREATE TRIGGER dead_ends AFTER DELETE ON dead BEGIN"
     " DELETE FROM attempt WHERE lane = OLD.lane AND seq = OLD.seq"
     " AND subscription = OLD.subscription AND letter = OLD.id; END;"
-    "CREATE TABLE ingest_dead("
-    " id INTEGER PRIMARY KEY AUTOINCREMENT, source INTEGER NOT NULL,"
-    " at INTEGER NOT NULL, code TEXT NOT NULL, event TEXT NOT NULL);"
-    "CREATE INDEX ingest_dead_by_source ON ingest_dead(source, id);"
+    REFUSED_SCHEMA
     "CREATE TABLE token("
     " destination TEXT PRIMARY KEY, origin TEXT NOT NULL,"
     " tokens TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;"

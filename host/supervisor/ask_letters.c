@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ask_letters.c - questions about dead letters: of destinations, and of events
- * that ingest refused. {"verb", "name", "id"?, "params", "body"} */
+ * ask_letters.c - questions about dead letters of destinations.
+ * {"verb", "name", "id"?, "params", "body"} */
 #include "supervisor/letters.h"
 
 #include "base/clock.h"
@@ -278,119 +278,6 @@ static void answer_jobs(struct supervisor *s, struct json_out *w, mf_str name,
     json_end_object(w);
 }
 
-/* ---- what ingest refused ---- */
-
-static bool add_ingest_letter(void *arg, const struct ingest_letter *l)
-{
-    struct page *p = arg;
-    struct json_out *w = p->w;
-
-    json_begin_object(w);
-    json_kint(w, "id", l->id);
-    json_kint(w, "when_ms", l->when_ms);
-    json_kstr(w, "code", l->code);
-    if (json_check(l->event, JSON_DEPTH_MAX, NULL) == 0)
-        json_kval(w, "event", json_root(l->event));
-    else
-        json_kstr(w, "text", l->event);
-    json_end_object(w);
-    return w->b->len - p->began < PAGE_BYTES;
-}
-
-static bool source_option(void *arg, mf_str key, mf_str value)
-{
-    return mf_eq(key, MF_STR("ids")) || page_option(arg, key, value);
-}
-
-static void source_page(struct page *p, uint32_t source, int64_t id)
-{
-    int64_t next = 0;
-    struct err e;
-
-    begin_body(p->w, 200);
-    p->began = p->w->b->len;
-    json_key(p->w, MF_STR("dead"));
-    json_begin_array(p->w);
-    if (state_ingest_letters(p->s->state, source, id, p->before,
-                             (unsigned)(p->limit < LETTERS_PAGE
-                                            ? p->limit
-                                            : LETTERS_PAGE),
-                             add_ingest_letter, p, &next, &e) != 0)
-        supervisor_log_state_error(p->s, &e);
-    json_end_array(p->w);
-    if (next)
-        json_kint(p->w, "next", next);
-    else
-        json_kval(p->w, "next", JSON_NULL);
-    json_end_object(p->w);
-}
-
-static void source_drop(struct supervisor *s, struct json_out *w,
-                        uint32_t source, const struct letter_want *want)
-{
-    int64_t one = want->f.id;
-    const int64_t *ids = want->ids ? want->ids : &one;
-    size_t n = want->ids ? want->id_count : 1;
-    struct err e;
-    int rc = 0;
-
-    if (!want->ids && !one) {
-        status_refuse(w, 400, "no_filter", "say which letters by id or ids");
-        return;
-    }
-    for (size_t i = 0; i < n && rc == 0; i++)
-        rc = state_ingest_letter_drop(s->state, source, ids[i], &e);
-    if (rc != 0 || supervisor_commit(s, &e) != 0) {
-        status_refuse(w, 503, "state_failed", e.text);
-        return;
-    }
-    begin_body(w, 200);
-    json_kint(w, "count", (int64_t)n);
-    json_end_object(w);
-}
-
-/* What ingest refused is known by its number alone. */
-static bool by_number_alone(const struct letter_want *w)
-{
-    const struct letter_filter *f = &w->f;
-
-    return !f->reasons && !f->by_status && !f->source && !f->since_ms &&
-           !f->until_ms && !f->action.len && !f->message_id.len &&
-           !f->name.len;
-}
-
-static void answer_source(struct supervisor *s, struct json_out *w,
-                          mf_str name, mf_val q, bool drop)
-{
-    struct letter_want want = { .ids = NULL };
-    struct page p = { .s = s, .w = w, .want = &want, .limit = PAGE };
-    const struct conf_source *src = config_source(s->config, name);
-    uint32_t id;
-    struct err e;
-
-    if (!src) {
-        status_refuse(w, 404, "unknown_source",
-                      "there is no source of that name");
-        return;
-    }
-    arena_init(&want.texts, WANT_TEXTS);
-    id = state_source(s->state, src->name, &e);
-    if (letter_want_read(s, json_get(q, MF_STR("params")), &want,
-                         source_option, &p, &e) != 0 ||
-        letter_want_read(s, json_get(q, MF_STR("body")), &want, source_option,
-                         &p, &e) != 0)
-        bad(w, &e);
-    else if (!by_number_alone(&want))
-        status_refuse(w, 400, "bad_request",
-                      "events that were refused are found by id and ids "
-                      "alone");
-    else if (drop)
-        source_drop(s, w, id, &want);
-    else
-        source_page(&p, id, want.f.id);
-    letter_want_deinit(&want);
-}
-
 /* ---- all of it ---- */
 
 bool ask_letters(struct supervisor *s, mf_str verb, mf_val q,
@@ -398,12 +285,6 @@ bool ask_letters(struct supervisor *s, mf_str verb, mf_val q,
 {
     mf_str name = json_text(json_get(q, MF_STR("name")), a);
 
-    if (mf_eq(verb, MF_STR("source_dead")) ||
-        mf_eq(verb, MF_STR("source_dead_drop"))) {
-        answer_source(s, w, name, q,
-                      mf_eq(verb, MF_STR("source_dead_drop")));
-        return true;
-    }
     if (!str_starts(verb, MF_STR("dead")))
         return false;
     if (!letters_known(s, name))

@@ -50,7 +50,7 @@ static int read_source(struct supervisor *s, mf_str name, uint32_t *id,
                    (int)name.len, name.ptr);
 }
 
-static int read_when(mf_str text, const char *key, int64_t *ms, struct err *e)
+int letter_when_read(mf_str text, const char *key, int64_t *ms, struct err *e)
 {
     return when_parse(text, clock_ms(), ms)
                ? 0
@@ -65,21 +65,26 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int read_ids(mf_val v, struct letter_want *w, struct err *e)
+int letter_ids_read(mf_val v, int64_t **ids, size_t *count, struct err *e)
 {
     size_t n = json_count(v);
 
     if (v.type != MF_ARRAY || n == 0 || n > LETTER_IDS_MAX)
         return err_set(e, "ids: an array of 1 to %d numbers was expected",
                        LETTER_IDS_MAX);
-    free(w->ids);
-    w->ids = xcalloc(n, sizeof *w->ids);
-    w->id_count = n;
+    free(*ids);
+    *ids = xcalloc(n, sizeof **ids);
+    *count = n;
     for (size_t i = 0; i < n; i++)
-        if (!json_integer(json_at(v, i), &w->ids[i]))
+        if (!json_integer(json_at(v, i), &(*ids)[i]))
             return err_set(e, "ids: an array of numbers was expected");
-    qsort(w->ids, n, sizeof *w->ids, by_size);
+    qsort(*ids, n, sizeof **ids, by_size);
     return 0;
+}
+
+bool letter_ids_have(const int64_t *ids, size_t n, int64_t id)
+{
+    return !ids || bsearch(&id, ids, n, sizeof *ids, by_size);
 }
 
 static int read_status(mf_str text, struct letter_filter *f, struct err *e)
@@ -106,13 +111,13 @@ static int read_member(struct supervisor *s, struct letter_want *w,
     if (mf_eq(key, MF_STR("status")))
         return read_status(text, f, e);
     if (mf_eq(key, MF_STR("since")))
-        return read_when(text, "since", &f->since_ms, e);
+        return letter_when_read(text, "since", &f->since_ms, e);
     if (mf_eq(key, MF_STR("until")))
-        return read_when(text, "until", &f->until_ms, e);
+        return letter_when_read(text, "until", &f->until_ms, e);
     if (mf_eq(key, MF_STR("source")))
         return read_source(s, text, &f->source, e);
     if (mf_eq(key, MF_STR("ids")))
-        return read_ids(v, w, e);
+        return letter_ids_read(v, &w->ids, &w->id_count, e);
     if (mf_eq(key, MF_STR("id"))) {
         if (!parse_u64(text, &id) || id == 0 || id > INT64_MAX)
             return err_set(e, "id: `%.*s` is not a letter's number",
@@ -167,8 +172,7 @@ void letter_want_deinit(struct letter_want *w)
 
 bool letter_wanted(const struct letter_want *w, const struct dead_letter *d)
 {
-    return !w->ids || bsearch(&d->id, w->ids, w->id_count, sizeof *w->ids,
-                              by_size);
+    return letter_ids_have(w->ids, w->id_count, d->id);
 }
 
 /* What state.db keeps of it: read again by letter_want_read(). */
@@ -720,6 +724,10 @@ static void load_job(void *arg, const struct letter_job *j)
     struct letter_want w = { .ids = NULL };
     struct err e;
 
+    if (j->verb == REFUSED_REPLAY || j->verb == REFUSED_DROP) {
+        refused_load(s, j);
+        return;
+    }
     arena_init(&w.texts, FILTER_TEXT_MAX);
     if (json_check(j->filter, JSON_DEPTH_MAX, NULL) != 0 ||
         letter_want_read(s, json_root(j->filter), &w, NULL, NULL, &e) != 0) {

@@ -51,6 +51,13 @@ int letter_want_read(struct supervisor *s, mf_val o, struct letter_want *w,
 void letter_want_deinit(struct letter_want *w);
 bool letter_wanted(const struct letter_want *w, const struct dead_letter *d);
 
+/* Parts of such an object, for other letters too. *ids is owned and sorted; no
+ * ids have any id. */
+int letter_when_read(mf_str text, const char *key, int64_t *ms,
+                     struct err *e);
+int letter_ids_read(mf_val v, int64_t **ids, size_t *count, struct err *e);
+bool letter_ids_have(const int64_t *ids, size_t n, int64_t id);
+
 /* Lanes of it, or the configuration, know the name. */
 bool letters_known(const struct supervisor *s, mf_str destination);
 /* Takes *w over. NULL: too many jobs, or state.db says no. */

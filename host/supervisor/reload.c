@@ -282,6 +282,11 @@ static void tell_ingest(struct supervisor *s, const struct config *c)
     json_kint(&w, "max_batch_bytes", (int64_t)c->ingest.max_batch_bytes);
     json_kint(&w, "dedupe_window_ms", c->ingest.dedupe_window_ms);
     json_kint(&w, "dedupe_memory", (int64_t)c->ingest.dedupe_memory);
+    json_kint(&w, "max_connections", c->ingest.max_connections);
+    json_kint(&w, "max_connections_per_peer",
+              c->ingest.max_connections_per_peer);
+    json_kint(&w, "header_timeout_ms", c->ingest.header_timeout_ms);
+    json_kint(&w, "idle_timeout_ms", c->ingest.idle_timeout_ms);
     json_kint(&w, "threads", s->threads);
     json_kint(&w, "retention_ms", c->journal.retention_ms);
     json_kint(&w, "max_bytes", (int64_t)c->journal.max_bytes);
@@ -304,6 +309,11 @@ static void tell_ingest(struct supervisor *s, const struct config *c)
         json_kstr(&w, "name", mf_cstr(src->name));
         json_kstr(&w, "write_key", mf_cstr(src->write_key));
         tracking_write(s, &w, src);
+        if (src->rate > 0) {
+            json_key(&w, MF_STR("rate"));
+            json_num(&w, src->rate);
+            json_kint(&w, "burst", src->burst);
+        }
         json_end_object(&w);
     }
     json_end_array(&w);

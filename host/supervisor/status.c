@@ -322,6 +322,7 @@ void status_write(struct supervisor *s, struct buf *to)
         json_end_object(&w);
     }
     json_end_array(&w);
+    refused_write(s, &w);
     json_key(&w, MF_STR("destinations"));
     json_begin_array(&w);
     for (struct sup_destination *d = s->destinations; d; d = d->next)
@@ -492,6 +493,7 @@ void status_answer(struct supervisor *s, mf_str question, struct buf *to)
                mf_eq(verb, MF_STR("resume"))) {
         answer_destination(s, &w, verb, q, &a);
     } else if (!ask_letters(s, verb, q, &w, &a) &&
+               !ask_refused(s, verb, q, &w, &a) &&
                !ask_replays(s, verb, q, &w, &a)) {
         status_refuse(&w, 404, "unknown_verb", "there is no such question");
     }

@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ipc/jail.h"
-#include "state/letters.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,6 +81,14 @@ int supervisor_commit(struct supervisor *s, struct err *e)
     return 0;
 }
 
+/* Takes no more of what would have to be written down, or takes it again. */
+static void hold_reports(struct supervisor *s, bool on)
+{
+    groups_hold(s, on);
+    if (s->ingest && s->ingest_ready)
+        child_hold(s->ingest, on);
+}
+
 static void on_commit(evutil_socket_t fd, short what, void *arg)
 {
     struct supervisor *s = arg;
@@ -91,11 +98,11 @@ static void on_commit(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (supervisor_commit(s, &e) != 0) {
         supervisor_log_state_error(s, &e);
-        groups_hold(s, state_strained(s->state) || records_strained(s));
+        hold_reports(s, state_strained(s->state) || records_strained(s));
         supervisor_state_changed(s);
     } else if (s->commit_failing) {
         s->commit_failing = false;
-        groups_hold(s, false);
+        hold_reports(s, false);
         log_info("state.db and the outcome log take changes");
     }
 }
@@ -193,23 +200,10 @@ static void ingest_message(void *arg, uint32_t type, mf_str text, int fd)
             s->ingest_stats = xstrndup(text.ptr, text.len);
         }
         break;
-    case MSG_INGEST_DEAD: {
-        struct msg_ingest_dead m;
-        struct err e;
-
-        if (text.len < sizeof m)
-            return;
-        memcpy(&m, text.ptr, sizeof m);
-        if (text.len != sizeof m + (size_t)m.code_len + m.event_len)
-            return;
-        if (state_ingest_dead_add(
-                s->state, &m, (mf_str){ text.ptr + sizeof m, m.code_len },
-                (mf_str){ text.ptr + sizeof m + m.code_len, m.event_len },
-                &e) != 0)
-            supervisor_log_state_error(s, &e);
-        supervisor_state_changed(s);
+    case MSG_INGEST_DEAD:
+    case MSG_INGEST_TRIED:
+        refused_message(s, type, text);
         break;
-    }
     }
 }
 
@@ -236,6 +230,7 @@ static void ingest_ended(void *arg, int status)
 
     s->ingest = NULL;
     s->ingest_ready = false;
+    refused_release(s);
     if (!s->stopping) {
         again(s, &s->ingest_restarts, s->ingest_restart, "ingest", status);
         reload_check(s);
@@ -371,6 +366,7 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
     supervisor_notify("WATCHDOG=1");
     groups_watch(s);
     letters_kick(s);
+    refused_kick(s);
     records_retain(s);
     records_watch(s);
     certificate_watch(s);
@@ -511,6 +507,7 @@ static void close_all(struct supervisor *s)
         free(d);
     }
     letters_free(s);
+    refused_free(s);
     replays_free(s);
     close_state(s);
     lanes_free(s);

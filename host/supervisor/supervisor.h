@@ -18,6 +18,7 @@
  * pace.c         what is left of declared rates
  * records.c      the log of what became of events
  * letters.c      dead letters that are sent again or dropped
+ * refused.c      events that ingest refused, likewise
  * replays.c      stretches of the journal that are sent again
  * tokens.c       access tokens, and who may fetch one
  * tracking.c     the tracking plans of the sources
@@ -25,6 +26,7 @@
  * explain.c      questions about one event
  * status.c       all of it as JSON
  * ask_letters.c  questions about dead letters
+ * ask_refused.c  questions about events that ingest refused
  * ask_replays.c  questions about replays */
 #ifndef SUPERVISOR_SUPERVISOR_H
 #define SUPERVISOR_SUPERVISOR_H
@@ -32,6 +34,7 @@
 #include "config/config.h"
 #include "plugin/manifest.h"
 #include "plugin/store.h"
+#include "state/letters.h"
 #include "state/state.h"
 #include "supervisor/certificate.h"
 #include "supervisor/child.h"
@@ -221,6 +224,8 @@ struct supervisor {
     struct sup_lane *lanes;
     struct sup_letter_job *letter_jobs; /* letters.h, oldest first */
     struct event *letters_turn;
+    struct sup_refused_job *refused_jobs; /* refused.h, oldest first */
+    struct event *refused_turn;
     struct sup_replay *replays; /* replays.h, oldest first */
     struct sup_token *tokens;
     uint64_t token_version; /* the last given */
@@ -346,6 +351,19 @@ int letters_revived(struct supervisor *s, struct sup_lane *l, mf_str text,
 void letters_release(struct supervisor *s, struct sup_lane *l);
 void letters_free(struct supervisor *s);
 
+/* ---- refused.c ---- */
+/* One job that state.db knows. */
+void refused_load(struct supervisor *s, const struct letter_job *j);
+/* MSG_INGEST_DEAD and MSG_INGEST_TRIED. */
+void refused_message(struct supervisor *s, uint32_t type, mf_str text);
+/* There may be work: letters over their limits, or a job. */
+void refused_kick(struct supervisor *s);
+/* Ingest has ended: what it was to try, another may. */
+void refused_release(struct supervisor *s);
+/* "source_letters": [...] */
+void refused_write(struct supervisor *s, struct json_out *w);
+void refused_free(struct supervisor *s);
+
 /* ---- replays.c ---- */
 int replays_load(struct supervisor *s, struct err *e);
 /* The lanes of replays of a destination are its own again. */
@@ -440,9 +458,11 @@ void status_refuse(struct json_out *w, int status, const char *code,
 /* One question of the admin process; the answer is JSON with "status". */
 void status_answer(struct supervisor *s, mf_str question, struct buf *to);
 
-/* ---- ask_letters.c, ask_replays.c ---- */
+/* ---- ask_letters.c, ask_refused.c, ask_replays.c ---- */
 /* False: the verb is none of theirs. */
 bool ask_letters(struct supervisor *s, mf_str verb, mf_val q,
+                 struct json_out *w, struct arena *a);
+bool ask_refused(struct supervisor *s, mf_str verb, mf_val q,
                  struct json_out *w, struct arena *a);
 bool ask_replays(struct supervisor *s, mf_str verb, mf_val q,
                  struct json_out *w, struct arena *a);

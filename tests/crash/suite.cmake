@@ -1,5 +1,5 @@
 # Campaigns: kill -9, power cuts, full disks, sick neighbours, outages,
-# backlogs, reloads. Each is a command that runs for as long as it is told; a
+# backlogs, reloads, slow clients. Each is a command that runs for as long as it is told; a
 # smoke of it runs here in seconds, those that compare rates alone. See the head
 # of each.
 set(crash_alone neighbours outage reloads)
@@ -30,6 +30,8 @@ campaign(neighbours --pairs 1 --seconds 0.7 --settle 0.3 --creep 0 --rate 50
 campaign(outage --minutes 0.7 --speed 6 --rate 50 --drain 200 --window 10)
 campaign(backlog --events 20000 --fresh 5000 --seconds 1 --whole --sanitized)
 campaign(reloads --reloads 6 --blocks 2 --quiet 1 --rate 200 --sanitized)
+campaign(slowloris --connections 400 --rate 100 --seconds 4 --alone 1.5
+    --quiet 0.3 --timeout 1 --sanitized)
 
 # Kills and a full disk meet more than one thread of ingest.
 if(PYTHON3)

@@ -6,7 +6,8 @@
 # counters move with them. Over a worker that dies, a kill -9 of all, a pause,
 # a mapping that was wrong; dropped ones are counted, detached connections are
 # freed, a secret in an answer never shows, and events that ingest refused are
-# sent through it again.
+# tried again there: refused once more, or taken after a fix, each once, over a
+# kill -9.
 
 import json
 import os
@@ -17,6 +18,7 @@ from harness import (Load, Mode, Receiver, arguments, check, run, say, until)
 
 SECRET = 'sk_live_4f9a8b7c6d5e'
 MANY = 600
+REFUSED = 300
 
 
 def counts(d):
@@ -307,14 +309,20 @@ def drop(box, host, hook, config):
     say('dropped ones are counted; a detached connection is freed')
 
 
+def refused(host, **params):
+    query = urllib.parse.urlencode(dict(params, limit=1000))
+    return host.get('/v1/sources/web/dead?' + query)
+
+
 def refused_events(box, host):
     bad = {'type': 'track', 'userId': 'u1', 'messageId': 'r-0'}
     status, answer = host.ingest('/v1/batch', {'batch': [bad, track('ok')]})
     check(status == 200 and len(answer['rejected']) == 1, answer)
     dead = until(lambda: host.get('/v1/sources/web/dead')['dead'], 5,
                  'the refused event is kept')
+    code = answer['rejected'][0]['code']
     check(len(dead) == 1 and dead[0]['event']['messageId'] == 'r-0' and
-          dead[0]['code'] == answer['rejected'][0]['code'], dead)
+          dead[0]['message_id'] == 'r-0' and dead[0]['code'] == code, dead)
     ls = box.command('dead', 'ls', '--source', 'web')
     check('r-0' in ls.stdout and dead[0]['code'] in ls.stdout,
           ls.stdout + ls.stderr)
@@ -323,14 +331,92 @@ def refused_events(box, host):
           show.stdout + show.stderr)
     r = box.command('dead', 'replay', '--source', 'web', '--all')
     check(r.stdout.startswith('0 of 1 were taken'), r.stdout + r.stderr)
-    ids = [d['id'] for d in host.get('/v1/sources/web/dead')['dead']]
-    check(dead[0]['id'] in ids, 'a letter that was refused again is gone')
-    r = box.command('dead', 'drop', '--source', 'web', '--all')
-    check(r.returncode == 0, r.stdout + r.stderr)
-    check(host.get('/v1/sources/web/dead')['dead'] == [], 'letters are left')
+    again = refused(host)['dead']
+    check([d['id'] for d in again] == [dead[0]['id']],
+          'a letter that was refused again: %s' % again)
+    for words, n in ((('--code', code), 1), (('--code', 'other'), 0),
+                     (('--message-id', 'r-0'), 1), (('--since', '-1h'), 1),
+                     (('--until', '-1h'), 0),
+                     (('--where', 'userId = "u1"'), 1),
+                     (('--where', 'userId = "u2"'), 0)):
+        ls = box.command('dead', 'ls', '--json', '--source', 'web', *words)
+        got = len(json.loads(ls.stdout)['dead'])
+        check(got == n, '%s finds %d, not %d' % (words, got, n))
+    check(box.command('dead', 'replay', '--source', 'web').returncode == 2,
+          'replay without a filter')
+    r = box.command('dead', 'drop', '--source', 'web', '--code', code)
+    check(r.stdout.startswith('1 events dropped'), r.stdout + r.stderr)
+    left = refused(host)
+    check(left['dead'] == [] and left['letters'] == left['bytes'] == 0 and
+          left['dropped'] == 1, 'after the drop: %s' % left)
     check(host.admin('GET', '/v1/sources/nobody/dead')[0] == 404,
           'an unknown source has letters')
-    say('an event that ingest refused: listed, sent again, dropped')
+    say('an event that ingest refused: listed, tried again, dropped')
+
+
+def large(n):
+    return track('l%d' % n, userId='large',
+                 properties={'pad': 'x' * 40000})
+
+
+def taken_after_all(box, host, receiver, config):
+    """What was too large is taken when the limit is raised, over a kill -9 in
+    the middle: each once, as it would have been written at first."""
+    mend = receiver.path('/mend')
+    sent = '2026-01-12T10:00:05.000Z'
+    for n in range(0, REFUSED, 10):
+        def taken():
+            status, answer = host.ingest('/v1/batch', {
+                'batch': [dict(large(i), timestamp='2026-01-12T10:00:00.000Z')
+                          for i in range(n, n + 10)],
+                'context': {'app': {'name': 'shop'}}, 'sentAt': sent})
+            check(status in (200, 429), answer)
+            return status == 200 and answer
+        answer = until(taken, 20, 'there is room for letters')
+        check(len(answer['rejected']) == 10, answer)
+    until(lambda: refused(host, brief='true')['letters'] == REFUSED, 10,
+          'they are kept')
+    row = [x for x in host.status()['source_letters']
+           if x['name'] == 'web'][0]
+    check(row['letters'] == REFUSED and row['bytes'] > REFUSED * 40000,
+          'status: %s' % row)
+    check('manifold_ingest_letters{source="web"} %d' % REFUSED in
+          host.admin('GET', '/metrics')[1], 'metrics')
+    first = refused(host, limit=1)['dead'][0]
+    check(first['envelope']['context'] == {'app': {'name': 'shop'}} and
+          first['envelope']['sentAt'] == sent, first['envelope'])
+    mapped = config['destinations']['mapped']['subscriptions'][0]
+    mapped['subscribe'] = 'userId = "mapped" or userId = "large"'
+    config['ingest']['max_event_bytes'] = 65536
+    box.write_config(config)
+    host.hangup()
+    status, text = host.admin('POST', '/v1/sources/web/dead/replay',
+                              json.dumps({'code': 'payload_too_large'}))
+    job = json.loads(text)
+    check(status == 200, text)
+    until(lambda: refused(host, brief='true')['letters'] < REFUSED * 0.8, 20,
+          'some are taken')
+    host.kill_tree()
+    host.start()
+    until(lambda: host.get('/v1/sources/web/dead/jobs/%d' % job['id'])['done'],
+          30, lambda: 'the job is done: %s' %
+          host.get('/v1/sources/web/dead/jobs'))
+    check(refused(host)['letters'] == 0, 'letters are left')
+    ids = {'m-l%d' % n for n in range(REFUSED)}
+    until(lambda: set(mend.delivered) >= ids, 30, lambda: '%d arrive' %
+          len(ids & set(mend.delivered)))
+    until(lambda: not conserved(host, 'mapped')['pending'], 10, 'settled')
+    kept = box.command('explain', '--json', 'm-l7')
+    found = json.loads(kept.stdout)['events']
+    check(len(found) == 1, '%d events of one messageId: it was stored again' %
+          len(found))
+    event = found[0]['event']
+    check(event['context']['app'] == {'name': 'shop'} and
+          event['sentAt'] == sent and
+          event['originalTimestamp'] == '2026-01-12T10:00:00.000Z',
+          'it is not what it would have been: %s' %
+          {k: event[k] for k in event if k != 'properties'})
+    say('%d events that were too large: taken later, each once' % REFUSED)
 
 
 def audit(box):
@@ -366,6 +452,7 @@ def test(box):
     mended_mapping(box, host, receiver, config)
     drop(box, host, hook, config)
     refused_events(box, host)
+    taken_after_all(box, host, receiver, config)
     code, took = host.stop()
     check(code == 0, 'the host ended with %d' % code)
     audit(box)

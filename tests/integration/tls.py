@@ -193,9 +193,13 @@ def renewal(host, ca, tls):
               time.time() - 10 * DAY) < DAY, 'its end is a metric')
     check(any('live.pem expires at' in l for l in host.log),
           'ten days before its end there is no warning')
+    p = host.box.command('status')
+    check('live.pem expires at' in p.stdout, 'status says: %s' % p.stdout)
     ca.put('two')
     o = host.hangup()
     check(not refused(o), o)
+    p = host.box.command('status')
+    check('live.pem' not in p.stdout, 'status says: %s' % p.stdout)
     new = Client(tls, ca.at('ca.pem'))
     check(new.subject() == 'two', 'a new connection sees the new pair')
     new.track('new-1')

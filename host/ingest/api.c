@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "http/query.h"
+#include "ingest/basic.h"
 #include "ingest/client.h"
 #include "ingest/cors.h"
 #include "ingest/event.h"
@@ -216,29 +217,6 @@ void api_on_durable(struct api *a)
 
 /* ---- write keys ---- */
 
-static mf_str basic_key(struct api *a, mf_str header)
-{
-    struct buf b;
-    mf_str user;
-    char *colon;
-
-    if (header.len < 6 ||
-        !str_ieq((mf_str){ header.ptr, 6 }, MF_STR("basic ")))
-        return (mf_str){ NULL, 0 };
-    buf_init(&b, 4096);
-    user = str_trim((mf_str){ header.ptr + 6, header.len - 6 });
-    if (!base64_decode(&b, user) || b.full) {
-        buf_deinit(&b);
-        return (mf_str){ NULL, 0 };
-    }
-    user = arena_copy(&a->arena, buf_view(&b));
-    buf_deinit(&b);
-    colon = user.len ? memchr(user.ptr, ':', user.len) : NULL;
-    if (colon)
-        user.len = (size_t)(colon - user.ptr);
-    return user;
-}
-
 static void read_body(mf_str text, struct body *b)
 {
     mf_iter it = { { 0 } };
@@ -265,7 +243,7 @@ static void read_body(mf_str text, struct body *b)
 static struct source *source_of(struct api *a, struct http_request *r,
                                 mf_val key, bool of_query)
 {
-    mf_str header = basic_key(a, http_header(r, HTTP_AUTHORIZATION));
+    mf_str header = basic_user(http_header(r, HTTP_AUTHORIZATION), &a->arena);
     struct source *s = NULL;
     mf_str told;
 

@@ -407,6 +407,10 @@ void metrics_write(mf_val status, struct buf *to)
     write_by("events_rejected_total", "Events refused at the door.",
              by_path(status, "ingest.sources"), "rejected", "source", "code",
              to, &a);
+    write_by("plan_violations_total",
+             "Events not as their tracking plan says, by what became of them.",
+             by_path(status, "ingest.sources"), "violations", "source",
+             "action", to, &a);
     write_by("reloads_total", "Reloads, by how they ended.",
              json_get(status, MF_STR("reload_outcomes")), "outcomes", "kind",
              "outcome", to, &a);

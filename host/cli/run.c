@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "plan/plan.h"
 #include "plugin/instance.h"
 #include "plugin/store.h"
 #include "supervisor/supervisor.h"
@@ -158,8 +159,10 @@ static int check(const char *path, bool json)
 
     faults_init(f);
     rc = config_load(path, &c, f);
-    if (c)
+    if (c) {
         check_plugins(c, f);
+        plan_check_all(c, f);
+    }
     if (rc == 0 && certificate_load(c, &shown, f) == 0)
         certificate_deinit(&shown);
     rc = rc != 0 || f->errors ? EXIT_CONFIG : EXIT_OK;
@@ -190,8 +193,9 @@ int cmd_check(int argc, char **argv)
     static const char usage[] =
         "usage: manifold check [-c FILE] [--json]\n"
         "\n"
-        "Configuration, plugins, settings and mappings, without a side effect:\n"
-        "each fault as FILE:LINE:COLUMN, what, and what to do; status 78.\n";
+        "Configuration, tracking plans, plugins, settings and mappings, without\n"
+        "a side effect: each fault as FILE:LINE:COLUMN, what, and what to do;\n"
+        "status 78.\n";
     const char *path = NULL;
     bool json = false;
     int o;
@@ -207,6 +211,27 @@ int cmd_check(int argc, char **argv)
 }
 
 /* ---- run ---- */
+
+/* A start has no plan to go on with, other than a reload. */
+static bool plans_can_be_used(const struct config *c)
+{
+    struct faults *f = xcalloc(1, sizeof *f);
+    struct buf b;
+    bool ok;
+
+    faults_init(f);
+    plan_check_all(c, f);
+    faults_sort(f);
+    buf_init(&b, 1u << 20);
+    faults_write(f, &b);
+    if (b.len)
+        fwrite(b.data, 1, b.len, stderr);
+    ok = f->errors == 0;
+    buf_deinit(&b);
+    faults_deinit(f);
+    free(f);
+    return ok;
+}
 
 int cmd_run(int argc, char **argv)
 {
@@ -228,5 +253,9 @@ int cmd_run(int argc, char **argv)
     c = config_or_complain(path);
     if (!c)
         return EXIT_CONFIG;
+    if (!plans_can_be_used(c)) {
+        config_free(c);
+        return EXIT_CONFIG;
+    }
     return supervisor_run(path, c);
 }

@@ -268,6 +268,42 @@ static void check_connections(struct config *c, struct faults *f)
     free(used);
 }
 
+/* One of the sources that another forwards to. */
+static void check_forward(const struct config *c, const struct conf_source *s,
+                          const char *const *name, struct faults *f)
+{
+    const struct conf_source *to;
+    char quote[CONF_QUOTE];
+
+    if (!*name)
+        return;
+    to = config_source(c, mf_cstr(*name));
+    if (!to)
+        faults_error(f, config_place(c, name),
+                     "the source \"%s\" forwards to %s, and there is no such "
+                     "source; add it to \"sources\", or take this away",
+                     s->name, member_quote(c, name, quote));
+    else if (to == s)
+        faults_error(f, config_place(c, name),
+                     "the source \"%s\" forwards to itself; name another",
+                     s->name);
+    else if (!to->enabled)
+        faults_error(f, config_place(c, name),
+                     "the source \"%s\" forwards to \"%s\", which is not "
+                     "enabled; enable it, or name another",
+                     s->name, to->name);
+}
+
+static void check_forwards(const struct config *c, struct faults *f)
+{
+    for (size_t i = 0; i < c->sources.count; i++) {
+        const struct conf_source *s = &c->sources.list[i];
+
+        check_forward(c, s, &s->schema.violations_to, f);
+        check_forward(c, s, &s->schema.blocked_to, f);
+    }
+}
+
 static int key_order(const void *left, const void *right)
 {
     const struct conf_source *const *a = left, *const *b = right;
@@ -504,6 +540,7 @@ int config_load_env(const char *path, const struct config_env *env,
         index_names(c);
         check_connections(c, f);
         check_write_keys(c, f);
+        check_forwards(c, f);
         check_addresses(c, f);
         check_journal(c, f);
         check_rest(c, f);

@@ -86,6 +86,28 @@ struct conf_journal {
     struct conf_kafka kafka;
 };
 
+enum conf_common { CONF_COMMON_ALLOW, CONF_COMMON_OMIT, CONF_COMMON_BLOCK };
+
+/* What becomes of track events, pages and screens that are not planned. */
+struct conf_track_controls {
+    bool allow_unplanned_events, allow_unplanned_properties;
+    bool allow_event_on_violations, allow_properties_on_violations;
+    int common; /* enum conf_common */
+    struct conf_texts blocked;
+};
+
+struct conf_traits_controls { /* of identify or group calls */
+    bool allow_unplanned_traits, allow_traits_on_violations;
+    int common; /* enum conf_common */
+    struct conf_texts blocked;
+};
+
+struct conf_schema {
+    struct conf_track_controls track;
+    struct conf_traits_controls identify, group;
+    const char *violations_to, *blocked_to; /* other sources, or NULL */
+};
+
 struct conf_source {
     const char *name;
     const char *write_key;
@@ -96,6 +118,7 @@ struct conf_source {
     size_t *destinations; /* indexes into config.destinations.list, each once */
     size_t destination_count;
     const char *tracking_plan; /* absolute path, or NULL */
+    struct conf_schema schema;
     char fingerprint[CONFIG_PRINT];
 };
 

@@ -44,6 +44,10 @@ static void defaults(void **state)
     assert_int_equal(c->log_level, LOG_L_INFO);
     assert_true(c->sources.list[0].enabled);
     assert_null(c->sources.list[0].tracking_plan);
+    assert_true(c->sources.list[0].schema.track.allow_unplanned_events);
+    assert_true(c->sources.list[0].schema.group.allow_traits_on_violations);
+    assert_int_equal(c->sources.list[0].schema.identify.common,
+                     CONF_COMMON_ALLOW);
     d = &c->destinations.list[0];
     assert_true(mf_eq((mf_str){ d->settings.raw, d->settings.len },
                       MF_STR("{}")));
@@ -80,7 +84,10 @@ static void values(void **state)
          "\"journal\":{\"engine\":\"kafka\",\"kafka\":{\"brokers\":[\"a:1\","
          "\"b:2\"],\"topic\":\"t\"},\"max_bytes\":1048576},\n"
          "\"sources\":{\"s\":{\"write_key\":\"${WEB_KEY}\",\"enabled\":false,"
-         "\"tracking_plan\":\"cert.pem\",\"destinations\":[\"d2\",\"d1\"]}},\n"
+         "\"tracking_plan\":\"cert.pem\",\"destinations\":[\"d2\",\"d1\"],"
+         "\"schema\":{\"track\":{\"allow_unplanned_events\":false,"
+         "\"blocked_events\":[\"a b\",\"c\"]},\"identify\":{"
+         "\"common_event_on_violations\":\"block\"}}}},\n"
          "\"destinations\":{\"d1\":{\"plugin\":\"p-1\"},\n"
          "\"d2\":{\"plugin\":\"p-2\",\"rate\":\"30/m\",\"order\":\"user\",\n"
          "\"ttl\":60,\"allow_private\":true,\"isolate\":true,\n"
@@ -117,6 +124,13 @@ static void values(void **state)
     snprintf(path, sizeof path, "%s/cert.pem", fixture_dir);
     assert_string_equal(c->ingest.tls.key, path);
     assert_string_equal(c->sources.list[0].tracking_plan, path);
+    assert_false(c->sources.list[0].schema.track.allow_unplanned_events);
+    assert_true(c->sources.list[0].schema.track.allow_event_on_violations);
+    assert_int_equal(c->sources.list[0].schema.track.blocked.count, 2);
+    assert_string_equal(c->sources.list[0].schema.track.blocked.list[0],
+                        "a b");
+    assert_int_equal(c->sources.list[0].schema.identify.common,
+                     CONF_COMMON_BLOCK);
     assert_string_equal(c->admin.token, "t0ken-of-the-admin");
     assert_int_equal(c->journal.kafka.brokers.count, 2);
     assert_string_equal(c->journal.kafka.brokers.list[1], "b:2");

@@ -405,6 +405,35 @@ static void files_must_be_there(void **state)
     check_rows(rows, COUNT_OF(rows));
 }
 
+static void schema_controls(void **state)
+{
+#define SCHEMA(text) SOURCE("\"write_key\":\"k\",\n\"schema\":{" text "}")
+    static const struct row rows[] = {
+        { SCHEMA("\"forwarding_violations_to\":~\"t\""),
+          "m.json:~1: the source \"s\" forwards to \"t\", and there is no "
+          "such source; add it to \"sources\", or take this away\n" },
+        { SCHEMA("\"forwarding_blocked_events_to\":~\"s\""),
+          "m.json:~1: the source \"s\" forwards to itself; name another\n" },
+        { SOURCE("\"write_key\":\"k\",\n\"schema\":{"
+                 "\"forwarding_blocked_events_to\":~\"t\"}},\"t\":{"
+                 "\"write_key\":\"l\",\"enabled\":false"),
+          "m.json:~1: the source \"s\" forwards to \"t\", which is not "
+          "enabled; enable it, or name another\n" },
+        { SCHEMA("\"track\":{~\"allow_unplanned_traits\":true}"),
+          "m.json:~1: there is no key \"allow_unplanned_traits\" in \"track\"; "
+          "did you mean \"allow_unplanned_events\"?\n" },
+        { SCHEMA("\"group\":{\"common_event_on_violations\":~\"OMIT\"}"),
+          "m.json:~1: \"common_event_on_violations\" cannot be the string "
+          "\"OMIT\"; write \"allow\", \"omit\" or \"block\"\n" },
+        { SCHEMA("\"track\":{\"blocked_events\":[\"a\",~1]}"),
+          "m.json:~1: \"blocked_events\" cannot hold the number 1; write an "
+          "array of strings\n" },
+    };
+
+    (void)state;
+    check_rows(rows, COUNT_OF(rows));
+}
+
 static void subscriptions(void **state)
 {
 #define SUBS(text) DEST(",\"subscriptions\":" text)
@@ -510,6 +539,7 @@ int main(void)
         cmocka_unit_test(endpoints),
         cmocka_unit_test(what_concerns_several_members),
         cmocka_unit_test(files_must_be_there),
+        cmocka_unit_test(schema_controls),
         cmocka_unit_test(subscriptions),
         cmocka_unit_test(conditions_and_mappings_are_placed),
         cmocka_unit_test(entries_are_bounded),

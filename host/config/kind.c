@@ -501,6 +501,8 @@ const struct kind kinds[KIND_ENTRIES + 1] = {
     [KIND_BROKERS] = { "addresses",
                        "an array of addresses such as [\"kafka-1:9092\"]",
                        RANGE_NONE, SHOWN_MANY, read_texts, write_texts },
+    [KIND_TEXTS] = { "strings", "an array of strings", RANGE_NONE,
+                     SHOWN_MANY, read_texts, write_texts },
     [KIND_BLOCKS] = { "addresses",
                       "an array of addresses or blocks of them such as "
                       "[\"10.0.0.0/8\", \"2001:db8::7\"]",

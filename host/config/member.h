@@ -33,6 +33,7 @@ enum member_kind {
     KIND_ADDRESSES, /* struct conf_addresses */
     KIND_NAMES,     /* struct conf_texts */
     KIND_BROKERS,   /* struct conf_texts */
+    KIND_TEXTS,     /* struct conf_texts */
     KIND_BLOCKS,    /* struct conf_texts; each is a block of addresses */
     KIND_FILTER,    /* mf_str: FQL_FILTER that compiles */
     KIND_SUBSCRIBE, /* mf_str: FQL_SUBSCRIPTION that compiles */

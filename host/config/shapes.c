@@ -14,6 +14,7 @@
 
 static const char *const engines[] = { "local", "kafka", NULL };
 static const char *const orders[] = { "none", "user", NULL };
+static const char *const commons[] = { "allow", "omit", "block", NULL };
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 
 static const struct member tls_members[] = {
@@ -112,6 +113,67 @@ static const struct member journal_members[] = {
 static const struct shape shape_journal = { "\"journal\"", journal_members,
                                             sizeof(struct conf_journal) };
 
+static const struct member track_members[] = {
+    { "allow_unplanned_events", KIND_BOOL,
+      AT(conf_track_controls, allow_unplanned_events), "true",
+      .help = "false blocks track events that the plan does not know" },
+    { "allow_unplanned_event_properties", KIND_BOOL,
+      AT(conf_track_controls, allow_unplanned_properties), "true",
+      .help = "false takes out properties that the plan does not know" },
+    { "allow_event_on_violations", KIND_BOOL,
+      AT(conf_track_controls, allow_event_on_violations), "true",
+      .help = "false blocks events that violate their schema" },
+    { "allow_properties_on_violations", KIND_BOOL,
+      AT(conf_track_controls, allow_properties_on_violations), "true",
+      .help = "false takes out properties that violate their schema" },
+    { "common_event_on_violations", KIND_CHOICE,
+      AT(conf_track_controls, common), "\"allow\"", .more = commons,
+      .help = "what becomes of events that violate the common schema" },
+    { "blocked_events", KIND_TEXTS, AT(conf_track_controls, blocked),
+      .help = "names of track events that are blocked, plan or none" },
+    { NULL },
+};
+static const struct shape shape_track = {
+    "\"track\"", track_members, sizeof(struct conf_track_controls)
+};
+
+static const struct member traits_members[] = {
+    { "allow_unplanned_traits", KIND_BOOL,
+      AT(conf_traits_controls, allow_unplanned_traits), "true",
+      .help = "false takes out traits that the plan does not know" },
+    { "allow_traits_on_violations", KIND_BOOL,
+      AT(conf_traits_controls, allow_traits_on_violations), "true",
+      .help = "false takes out traits that violate their schema" },
+    { "common_event_on_violations", KIND_CHOICE,
+      AT(conf_traits_controls, common), "\"allow\"", .more = commons,
+      .help = "what becomes of calls that violate the common schema" },
+    { "blocked_traits", KIND_TEXTS, AT(conf_traits_controls, blocked),
+      .help = "names of traits that are taken out, plan or none" },
+    { NULL },
+};
+static const struct shape shape_identify = {
+    "\"identify\"", traits_members, sizeof(struct conf_traits_controls)
+};
+static const struct shape shape_group = {
+    "\"group\"", traits_members, sizeof(struct conf_traits_controls)
+};
+
+static const struct member schema_members[] = {
+    { "track", KIND_OBJECT, AT(conf_schema, track), .more = &shape_track,
+      .help = "of track events; also of pages and screens" },
+    { "identify", KIND_OBJECT, AT(conf_schema, identify),
+      .more = &shape_identify, .help = "of identify calls" },
+    { "group", KIND_OBJECT, AT(conf_schema, group), .more = &shape_group,
+      .help = "of group calls" },
+    { "forwarding_violations_to", KIND_NAME, AT(conf_schema, violations_to),
+      .help = "a source that gets an event for each violation" },
+    { "forwarding_blocked_events_to", KIND_NAME, AT(conf_schema, blocked_to),
+      .help = "a source that gets the events that are blocked" },
+    { NULL },
+};
+const struct shape shape_schema = { "\"schema\"", schema_members,
+                                    sizeof(struct conf_schema) };
+
 static const struct member source_members[] = {
     { "write_key", KIND_WRITE_KEY, AT(conf_source, write_key),
       .required = true, .min = 1, .max = 256,
@@ -120,6 +182,8 @@ static const struct member source_members[] = {
       .help = "names of the destinations its events go to" },
     { "tracking_plan", KIND_FILE, AT(conf_source, tracking_plan),
       .help = "a file that says which events are valid" },
+    { "schema", KIND_OBJECT, AT(conf_source, schema), .more = &shape_schema,
+      .help = "what becomes of events that are not as the plan says" },
     { "enabled", KIND_BOOL, AT(conf_source, enabled), "true",
       .help = "false refuses its events" },
     { "rate", KIND_RATE, AT(conf_source, rate),

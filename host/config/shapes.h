@@ -9,5 +9,6 @@
 extern const struct shape shape_top;
 extern const struct shape shape_source;
 extern const struct shape shape_destination;
+extern const struct shape shape_schema; /* of a source, as ingest reads it */
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "http/query.h"
+#include "ingest/basic.h"
 #include "ingest/client.h"
 #include "ingest/cors.h"
 #include "ingest/event.h"
@@ -216,29 +217,6 @@ void api_on_durable(struct api *a)
 
 /* ---- write keys ---- */
 
-static mf_str basic_key(struct api *a, mf_str header)
-{
-    struct buf b;
-    mf_str user;
-    char *colon;
-
-    if (header.len < 6 ||
-        !str_ieq((mf_str){ header.ptr, 6 }, MF_STR("basic ")))
-        return (mf_str){ NULL, 0 };
-    buf_init(&b, 4096);
-    user = str_trim((mf_str){ header.ptr + 6, header.len - 6 });
-    if (!base64_decode(&b, user) || b.full) {
-        buf_deinit(&b);
-        return (mf_str){ NULL, 0 };
-    }
-    user = arena_copy(&a->arena, buf_view(&b));
-    buf_deinit(&b);
-    colon = user.len ? memchr(user.ptr, ':', user.len) : NULL;
-    if (colon)
-        user.len = (size_t)(colon - user.ptr);
-    return user;
-}
-
 static void read_body(mf_str text, struct body *b)
 {
     mf_iter it = { { 0 } };
@@ -265,7 +243,7 @@ static void read_body(mf_str text, struct body *b)
 static struct source *source_of(struct api *a, struct http_request *r,
                                 mf_val key, bool of_query)
 {
-    mf_str header = basic_key(a, http_header(r, HTTP_AUTHORIZATION));
+    mf_str header = basic_user(http_header(r, HTTP_AUTHORIZATION), &a->arena);
     struct source *s = NULL;
     mf_str told;
 
@@ -296,11 +274,12 @@ static struct source *source_of_event(struct api *a, mf_val event)
  * told so; it stays where the event is known to be. An event of a batch may
  * wait for others. */
 static enum journal_state keep(struct api *a, struct source *s,
-                               int64_t received_ms, mf_str id, uint64_t *seq)
+                               mf_str event, int64_t received_ms, mf_str id,
+                               uint64_t *seq)
 {
     struct journal_record rec = { .source = s->id,
                                   .received_ms = received_ms,
-                                  .payload = buf_view(&a->event) };
+                                  .payload = event };
     enum journal_state state;
     bool duplicate;
     unsigned kept;
@@ -311,6 +290,54 @@ static enum journal_state keep(struct api *a, struct source *s,
     state = intake_keep(&a->intake, &rec, 1, seq, &duplicate, &kept);
     if (state == JOURNAL_OK)
         source_kept(s, rec.payload.len, duplicate);
+    return state;
+}
+
+/* Each violation as an event of another source. */
+static enum journal_state forward(struct api *a, struct source *s,
+                                  unsigned violations, int64_t received_ms,
+                                  const char *received_text, uint64_t *seq)
+{
+    struct source *to = keys_nth(&a->keys, s->violations_to);
+    enum journal_state state = JOURNAL_OK;
+
+    for (unsigned i = 0; to && i < violations && state == JOURNAL_OK; i++) {
+        mf_str id, event = gate_forward(s->gate, a->room, i, received_text,
+                                        &id);
+
+        if (event.len)
+            state = keep(a, to, event, received_ms, id, seq);
+    }
+    return state;
+}
+
+/* By way of the source's gate, if it has one. *blocked: why the event is kept
+ * nowhere, so that a letter of it is due; NULL: it is, perhaps by the source
+ * that blocked events are forwarded to. */
+static enum journal_state pass(struct api *a, struct source *s,
+                               const char *received_text, int64_t received_ms,
+                               mf_str id, uint64_t *seq,
+                               const char **blocked)
+{
+    struct gate_verdict v = { NULL, 0 };
+    enum journal_state state = JOURNAL_OK;
+    struct source *to = s;
+
+    if (s->gate) {
+        if (!a->room)
+            a->room = gate_room_new();
+        gate_judge(s->gate, a->room, &a->event, &v);
+    }
+    if (v.blocked) {
+        to = keys_nth(&a->keys, s->blocked_to);
+        if (to)
+            source_reject(s, v.blocked);
+    }
+    *blocked = to ? NULL : v.blocked;
+    if (to)
+        state = keep(a, to, buf_view(&a->event), received_ms, id, seq);
+    if (state == JOURNAL_OK && v.violations)
+        state = forward(a, s, v.violations, received_ms, received_text, seq);
     return state;
 }
 
@@ -369,6 +396,20 @@ static const struct refusal *over_rate(struct api *a, struct source *s,
     return f;
 }
 
+/* Is there room for letters of the source? */
+static bool may_keep_letters(struct api *a, struct source *s)
+{
+    int64_t now = clock_mono_ms();
+
+    if (s->letters.rate <= 0) {
+        bucket_init(&s->letters, LETTERS_A_SECOND, now);
+        bucket_change(&s->letters, LETTERS_A_SECOND, BATCH_EVENTS_MAX, now);
+        bucket_set(&s->letters, BATCH_EVENTS_MAX, now);
+    }
+    return bucket_wait_ms(&s->letters, now) == 0 &&
+           !(a->crowded && a->crowded(a->arg));
+}
+
 /* ---- single events ---- */
 
 static const struct refusal *refusal_for(struct api *a,
@@ -382,6 +423,22 @@ static const struct refusal *refusal_for(struct api *a,
     return f;
 }
 
+/* Of an event that its source's gate has blocked. Whoever sends too many of
+ * them is not made to wait for it: the rest is counted. */
+static void tell_blocked(struct api *a, struct source *s, const char *code,
+                         const struct event_envelope *env, mf_val event)
+{
+    source_reject(s, code);
+    if (!may_keep_letters(a, s) || !a->refused) {
+        gate_not_kept(s->gate);
+        return;
+    }
+    bucket_owe(&s->letters, clock_mono_ms());
+    a->envelope = env;
+    a->refused(a->arg, s, code, (mf_str){ event.raw, event.len });
+    a->envelope = NULL;
+}
+
 /* Takes one event of so many bytes. NULL, and *seq is what its answer waits
  * for (0: nothing); or why it is not taken. */
 static const struct refusal *take(struct api *a, struct source *s, size_t size,
@@ -391,6 +448,7 @@ static const struct refusal *take(struct api *a, struct source *s, size_t size,
     struct event_fault fault = { "payload_too_large", "Exceed payload limit" };
     const struct refusal *f = over_rate(a, s, NULL, 1);
     enum journal_state state;
+    const char *blocked;
     mf_str id;
 
     if (f)
@@ -401,9 +459,12 @@ static const struct refusal *take(struct api *a, struct source *s, size_t size,
         source_reject(s, fault.code);
         return refusal_for(a, fault);
     }
-    state = keep(a, s, env->received_ms, id, seq);
+    state = pass(a, s, env->received_text, env->received_ms, id, seq,
+                 &blocked);
     if (state != JOURNAL_OK)
         return refusal_of(state);
+    if (blocked)
+        tell_blocked(a, s, blocked, env, body);
     journal_flush(a->intake.intake->journal);
     return NULL;
 }
@@ -458,20 +519,6 @@ struct refusals {
     bool no_room; /* for letters: that is what stopped the batch */
 };
 
-/* Is there room for letters of the source? */
-static bool may_keep_letters(struct api *a, struct source *s)
-{
-    int64_t now = clock_mono_ms();
-
-    if (s->letters.rate <= 0) {
-        bucket_init(&s->letters, LETTERS_A_SECOND, now);
-        bucket_change(&s->letters, LETTERS_A_SECOND, BATCH_EVENTS_MAX, now);
-        bucket_set(&s->letters, BATCH_EVENTS_MAX, now);
-    }
-    return bucket_wait_ms(&s->letters, now) == 0 &&
-           !(a->crowded && a->crowded(a->arg));
-}
-
 /* False: not now. Who may keep one of a batch may keep them all. */
 static bool note_refused(struct api *a, struct refusals *l, size_t room,
                          struct source *s, const char *code, mf_val event)
@@ -486,6 +533,18 @@ static bool note_refused(struct api *a, struct refusals *l, size_t room,
     l->list[l->count].code = code;
     l->list[l->count++].event = (mf_str){ event.raw, event.len };
     return true;
+}
+
+/* As tell_blocked(), when the batch is taken. */
+static void note_blocked(struct api *a, struct refusals *l, size_t room,
+                         struct source *s, const char *code, mf_val event)
+{
+    if (l->list || may_keep_letters(a, s)) {
+        note_refused(a, l, room, s, code, event);
+        return;
+    }
+    source_reject(s, code);
+    gate_not_kept(s->gate);
 }
 
 static void tell_refused(struct api *a, const struct refusals *l)
@@ -509,6 +568,7 @@ static enum journal_state keep_batch(struct api *a, struct source *s,
                                      uint64_t *seq, bool *any)
 {
     enum journal_state state;
+    const char *blocked;
     struct json_out w;
     mf_str id;
 
@@ -534,9 +594,12 @@ static enum journal_state keep_batch(struct api *a, struct source *s,
             add_rejection(&w, any, i, fault.code);
             continue;
         }
-        state = keep(a, own, env->received_ms, id, seq);
+        state = pass(a, own, env->received_text, env->received_ms, id, seq,
+                     &blocked);
         if (state != JOURNAL_OK)
             return state;
+        if (blocked)
+            note_blocked(a, refusals, count, own, blocked, event);
     }
     state = sheaf_put(&a->sheaf, &a->intake, seq);
     if (*any) {
@@ -665,10 +728,13 @@ void api_again(struct api *a, const struct msg_ingest_again *m,
     struct source *s = source_numbered(a, m->source);
     struct event_envelope env;
     enum journal_state state;
+    const char *blocked;
     uint64_t seq = 0;
     mf_str id;
 
     arena_reset(&a->arena);
+    if (a->room)
+        gate_room_reset(a->room);
     buf_clear(&a->event);
     if (!s) {
         a->tried(a->arg, m->job, m->letter, TRIED_NO_SOURCE, "");
@@ -685,9 +751,11 @@ void api_again(struct api *a, const struct msg_ingest_again *m,
         a->tried(a->arg, m->job, m->letter, TRIED_REFUSED, fault.code);
         return;
     }
-    state = keep(a, s, clock_ms(), id, &seq);
+    state = pass(a, s, env.received_text, clock_ms(), id, &seq, &blocked);
     journal_flush(a->intake.intake->journal);
-    if (state == JOURNAL_OK && seq > 0)
+    if (state == JOURNAL_OK && blocked)
+        a->tried(a->arg, m->job, m->letter, TRIED_REFUSED, blocked);
+    else if (state == JOURNAL_OK && seq > 0)
         wait_for_letter(a, m, seq);
     else
         a->tried(a->arg, m->job, m->letter,
@@ -871,6 +939,8 @@ void api_request(struct http_request *r, void *api)
                  to.route == ROUTE_METRICS;
 
     arena_reset(&a->arena);
+    if (a->room)
+        gate_room_reset(a->room);
     if (mf_eq(r->method, MF_STR("OPTIONS")))
         cors_preflight(&a->arena, r);
     else if (to.route == ROUTE_NONE)
@@ -913,5 +983,6 @@ void api_deinit(struct api *a)
     arena_deinit(&a->arena);
     buf_deinit(&a->event);
     buf_deinit(&a->answer);
+    gate_room_free(a->room);
     sheaf_deinit(&a->sheaf);
 }

@@ -35,10 +35,12 @@ struct api {
     struct waiter *idle;
     struct arena arena; /* of the request in hand */
     struct buf event, answer;
+    struct gate_room *room; /* NULL until a gate needs it */
     struct sheaf sheaf;
     bool together; /* events go there, to be put by whoever set this */
     uint64_t unknown_keys, bad_requests, overloads, answered;
-    /* An event refused inside a batch; `envelope` is the batch's then. */
+    /* An event refused inside a batch, or blocked by its source's gate;
+     * `envelope` is the batch's then. */
     void (*refused)(void *arg, const struct source *s, const char *code,
                     mf_str event);
     const struct event_envelope *envelope;

@@ -48,6 +48,7 @@ struct ingest {
     struct keys keys; /* as told last; the counters are sums of the loops' */
     struct loop *loops[INTAKE_LOOPS_MAX];
     unsigned loop_count, drained;
+    uint64_t configured, took; /* times, of the loops together */
     struct mailbox house; /* from the loops */
     _Atomic size_t backlog; /* what the supervisor has not read */
     struct quotas *quotas;
@@ -97,6 +98,8 @@ static void write_source(struct json_out *w, const struct source *s)
         json_int(w, (int64_t)s->rejected[i].n);
     }
     json_end_object(w);
+    if (s->gate)
+        gate_write(s->gate, w);
     json_end_object(w);
 }
 
@@ -205,6 +208,14 @@ static void on_stats(evutil_socket_t fd, short what, void *arg)
     tell_stats(g);
 }
 
+/* When all loops have all that was said, it counts. */
+static void on_took(struct ingest *g)
+{
+    if (++g->took == g->configured)
+        ipc_send(g->ipc, MSG_INGEST_TOOK, &g->keys.number,
+                 sizeof g->keys.number, -1);
+}
+
 /* Mail of the loops. */
 static void on_mail(evutil_socket_t fd, short what, void *arg)
 {
@@ -217,6 +228,8 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
         next = m->next;
         if (m->type == MAIL_DRAINED)
             g->drained++;
+        else if (m->type == MAIL_TOOK)
+            on_took(g);
         else
             ipc_send(g->ipc, m->type, m->data, m->len, -1);
         free(m);
@@ -320,6 +333,18 @@ static int start(struct ingest *g)
     return 0;
 }
 
+static void take_plan(struct ingest *g, mf_str text, int fd)
+{
+    uint64_t number;
+    struct err e;
+
+    ASSERT(text.len == sizeof number && fd >= 0);
+    memcpy(&number, text.ptr, sizeof number);
+    if (plans_add(&g->keys.plans, number, fd, &e) != 0)
+        log_error("%s; the events of its sources are not checked", e.text);
+    close(fd);
+}
+
 static void configure(struct ingest *g, mf_str text)
 {
     bool first = !g->intake.journal;
@@ -336,9 +361,10 @@ static void configure(struct ingest *g, mf_str text)
     if (first && start(g) != 0)
         return;
     edge_read_trust(&trust, text);
+    g->configured += g->loop_count;
     for (unsigned i = 0; i < g->loop_count; i++) {
+        loop_trust(g->loops[i], &trust); /* before what tells that it counts */
         loop_configure(g->loops[i], &g->keys);
-        loop_trust(g->loops[i], &trust);
     }
     if (first)
         ipc_send(g->ipc, MSG_READY, NULL, 0, -1);
@@ -463,6 +489,9 @@ static void on_message(void *arg, uint32_t type, mf_str text, int fd)
     switch (type) {
     case MSG_INGEST_CONFIG:
         configure(g, text);
+        break;
+    case MSG_INGEST_PLAN:
+        take_plan(g, text, fd);
         break;
     case MSG_LISTEN:
         listen_on(g, text, fd);

@@ -23,6 +23,7 @@ static void free_sources(struct source *s, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         free(s[i].name);
         free(s[i].write_key);
+        gate_release(s[i].gate);
     }
     free(s);
 }
@@ -31,6 +32,7 @@ void keys_deinit(struct keys *k)
 {
     free_sources(k->sources, k->count);
     free(k->table);
+    plans_deinit(&k->plans);
     memset(k, 0, sizeof *k);
 }
 
@@ -100,6 +102,7 @@ void keys_copy(struct keys *to, const struct keys *from)
     *to = *from;
     to->sources = xcalloc(from->count + 1, sizeof *to->sources);
     to->table = NULL;
+    memset(&to->plans, 0, sizeof to->plans); /* its gates hold what they need */
     for (uint32_t i = 0; i < from->count; i++) {
         const struct source *s = &from->sources[i];
 
@@ -107,6 +110,9 @@ void keys_copy(struct keys *to, const struct keys *from)
         to->sources[i].name = xstrdup(s->name);
         to->sources[i].write_key = xstrdup(s->write_key);
         to->sources[i].hash = s->hash;
+        to->sources[i].gate = s->gate ? gate_hold(s->gate) : NULL;
+        to->sources[i].violations_to = s->violations_to;
+        to->sources[i].blocked_to = s->blocked_to;
     }
     make_table(to);
 }
@@ -120,8 +126,10 @@ void keys_copy_counters(struct keys *to, const struct keys *from)
     to->count = from->count;
     if (bytes)
         memcpy(to->sources, from->sources, bytes);
-    for (uint32_t i = 0; i < to->count; i++)
+    for (uint32_t i = 0; i < to->count; i++) {
         to->sources[i].name = to->sources[i].write_key = NULL;
+        to->sources[i].gate = NULL;
+    }
 }
 
 void keys_clear_counters(struct keys *k)
@@ -157,6 +165,55 @@ void keys_add_counters(struct keys *k, const struct keys *from)
     }
 }
 
+/* ---- gates ---- */
+
+static struct gate *gate_of(const struct keys *k, uint32_t id)
+{
+    for (uint32_t i = 0; i < k->count; i++)
+        if (k->sources[i].id == id)
+            return k->sources[i].gate;
+    return NULL;
+}
+
+/* Sources are named by their id, which is not 0. */
+static uint32_t number_of_source(const struct keys *k, int64_t id)
+{
+    for (uint32_t i = 0; id && i < k->count; i++)
+        if (k->sources[i].id == id)
+            return i + 1;
+    return 0;
+}
+
+static void read_gate(struct keys *new, const struct keys *old,
+                      struct source *s, mf_val o)
+{
+    mf_val schema = json_get(o, MF_STR("schema"));
+    int64_t plan = number_of(o, "plan");
+
+    if (schema.type != MF_OBJECT)
+        return;
+    s->gate = gate_new(mf_cstr(s->name), schema,
+                       plan ? plans_take(&new->plans, (uint64_t)plan) : NULL,
+                       gate_of(old, s->id));
+    s->violations_to = number_of_source(new, number_of(o, "violations_to"));
+    s->blocked_to = number_of_source(new, number_of(o, "blocked_to"));
+}
+
+/* When all sources are known, since they name each other. */
+static void read_gates(struct keys *new, struct keys *old, mf_val list)
+{
+    mf_iter it = { { 0 } };
+    uint32_t i = 0;
+    mf_str key;
+    mf_val o;
+
+    new->plans = old->plans;
+    memset(&old->plans, 0, sizeof old->plans);
+    while (json_next(list, &it, &key, &o))
+        read_gate(new, old, &new->sources[i++], o);
+    plans_sweep(&new->plans);
+}
+
 int keys_update(struct keys *k, mf_str json, struct err *e)
 {
     struct keys new = { 0 };
@@ -176,6 +233,7 @@ int keys_update(struct keys *k, mf_str json, struct err *e)
     new.max_bytes = (uint64_t)number_of(root, "max_bytes");
     connections_read(root, &new.connections);
     new.threads = (unsigned)number_of(root, "threads");
+    new.number = (uint64_t)number_of(root, "number");
     list = json_get(root, MF_STR("sources"));
     new.sources = xcalloc(json_count(list) + 1, sizeof *new.sources);
     arena_init(&a, 64 << 20);
@@ -190,6 +248,7 @@ int keys_update(struct keys *k, mf_str json, struct err *e)
         s->hash = hash_of(secret);
     }
     arena_deinit(&a);
+    read_gates(&new, k, list);
     make_table(&new);
     keys_replace(k, &new);
     return 0;
@@ -208,6 +267,11 @@ struct source *keys_find(struct keys *k, mf_str write_key)
             return s;
     }
     return NULL;
+}
+
+struct source *keys_nth(struct keys *k, uint32_t number)
+{
+    return number ? &k->sources[number - 1] : NULL;
 }
 
 void source_kept(struct source *s, size_t bytes, bool duplicate)

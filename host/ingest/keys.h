@@ -9,6 +9,8 @@
 
 #include "base/bucket.h"
 #include "base/err.h"
+#include "ingest/gate.h"
+#include "ingest/plans.h"
 #include "ingest/connections.h"
 
 #include <manifold/types.h>
@@ -28,6 +30,9 @@ struct source {
     uint64_t hash;
     uint64_t received, bytes, duplicates;
     struct reject_count rejected[REJECT_CODES_MAX];
+    struct gate *gate; /* held; NULL: every event passes */
+    /* Where the gate forwards to, as number + 1 of a source; 0: nowhere. */
+    uint32_t violations_to, blocked_to;
     struct bucket letters; /* see LETTERS_A_SECOND; rate 0: not begun */
 };
 
@@ -40,6 +45,8 @@ struct keys {
     uint64_t dedupe_memory, max_bytes;
     struct connection_limits connections;
     unsigned threads;
+    uint64_t number; /* of this configuration */
+    struct plans plans;
 };
 
 /* Replaces what is there; counters of sources that stay are kept. */
@@ -54,6 +61,8 @@ void keys_clear_counters(struct keys *k);
 void keys_add_counters(struct keys *k, const struct keys *from);
 void keys_deinit(struct keys *k);
 struct source *keys_find(struct keys *k, mf_str write_key);
+/* By violations_to or blocked_to; NULL for 0. */
+struct source *keys_nth(struct keys *k, uint32_t number);
 void source_reject(struct source *s, const char *code);
 void source_reject_many(struct source *s, const char *code, uint64_t n);
 void source_kept(struct source *s, size_t bytes, bool duplicate);

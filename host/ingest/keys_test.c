@@ -10,6 +10,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -127,11 +129,105 @@ static void sums(void **state)
     keys_deinit(&all);
 }
 
+/* ---- gates ---- */
+
+#define GATED(id, key, rest)                                                   \
+    "{\"id\":" #id ",\"name\":\"" key "\",\"write_key\":\"" key "\"," rest "}"
+
+static const char gated[] = CONFIG(
+    GATED(5, "w", "\"schema\":{},\"plan\":9,\"violations_to\":7,"
+                  "\"blocked_to\":6")
+    "," GATED(6, "b", "\"schema\":{\"track\":{\"blocked_events\":[\"x\"]}}")
+    "," SOURCE(7, "v", "v"));
+
+/* A plan as it comes from the supervisor. */
+static int plan_file(const char *text)
+{
+    int fd = memfd_create("plan", MFD_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    return fd;
+}
+
+static void hand_over(struct keys *k, uint64_t number, const char *text)
+{
+    int fd = plan_file(text);
+    struct err e = { "" };
+
+    if (plans_add(&k->plans, number, fd, &e) != 0)
+        fail_msg("%s", e.text);
+    close(fd);
+}
+
+static const char *name_of(struct keys *k, uint32_t number)
+{
+    const struct source *s = keys_nth(k, number);
+
+    return s ? s->name : "";
+}
+
+/* Copies share a gate with its source, and keep it when that is gone. */
+static void gates(void **state)
+{
+    struct keys all = { 0 }, one = { 0 }, next, told = { 0 };
+    struct source *w;
+
+    (void)state;
+    hand_over(&all, 9, "{\"rules\":[]}");
+    configure(&all, gated);
+    w = keys_find(&all, MF_STR("w"));
+    assert_non_null(w->gate);
+    assert_string_equal(name_of(&all, w->violations_to), "v");
+    assert_string_equal(name_of(&all, w->blocked_to), "b");
+    assert_non_null(keys_find(&all, MF_STR("b"))->gate);
+    assert_null(keys_find(&all, MF_STR("v"))->gate);
+    keys_copy(&next, &all);
+    keys_replace(&one, &next);
+    assert_ptr_equal(keys_find(&one, MF_STR("w"))->gate, w->gate);
+    assert_string_equal(name_of(&one, keys_find(&one, MF_STR("w"))->blocked_to),
+                        "b");
+    keys_copy_counters(&told, &one);
+    configure(&all, both); /* without any */
+    assert_null(keys_find(&all, MF_STR("k"))->gate);
+    assert_non_null(keys_find(&one, MF_STR("w"))->gate);
+    keys_deinit(&told);
+    keys_deinit(&all);
+    keys_deinit(&one);
+}
+
+/* Plans stay for as long as a configuration names them. */
+static void plans(void **state)
+{
+    struct keys all = { 0 };
+    struct err e = { "" };
+    int fd;
+
+    (void)state;
+    hand_over(&all, 9, "{\"rules\":[]}");
+    hand_over(&all, 9, "known: it is not read");
+    hand_over(&all, 10, "{\"rules\":[]}");
+    configure(&all, gated);
+    assert_int_equal(all.plans.count, 1);
+    configure(&all, gated);
+    assert_int_equal(all.plans.count, 1);
+    assert_int_equal(all.plans.list[0].number, 9);
+    configure(&all, both);
+    assert_int_equal(all.plans.count, 0);
+    fd = plan_file("{\"rules\":1}");
+    assert_int_equal(plans_add(&all.plans, 11, fd, &e), -1);
+    assert_non_null(strstr(e.text, "a tracking plan cannot be used: a plan "
+                                   "has its rules in"));
+    close(fd);
+    keys_deinit(&all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(copies), cmocka_unit_test(replaces),
-        cmocka_unit_test(sums),
+        cmocka_unit_test(sums),   cmocka_unit_test(gates),
+        cmocka_unit_test(plans),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -192,6 +192,7 @@ static void take_keys(struct loop *l, mf_str text)
     l->reconfigured = true;
     limit_bodies(l);
     limit_connections(l);
+    mailbox_post(l->house, MAIL_TOOK, NULL, 0, -1);
 }
 
 static void try_again(struct loop *l, mf_str text)

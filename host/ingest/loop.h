@@ -24,7 +24,8 @@ struct loop;
 struct loop_options {
     struct intake *intake;
     struct event_base *base; /* turned by the caller; NULL: by a thread */
-    /* Gets MSG_INGEST_DEAD, MSG_INGEST_TRIED and MAIL_DRAINED; borrowed. */
+    /* Gets MSG_INGEST_DEAD, MSG_INGEST_TRIED, MAIL_DRAINED and MAIL_TOOK;
+     * borrowed. */
     struct mailbox *house;
     /* Bytes of the house's that the supervisor has not read; borrowed. */
     const _Atomic size_t *backlog;

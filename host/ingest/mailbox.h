@@ -19,7 +19,8 @@ enum mail_type {
     MAIL_LISTEN_TLS,  /* as MSG_LISTEN; TLS is spoken there */
     MAIL_TLS,         /* struct http_tls *, owned; NULL: none */
     MAIL_STOP,        /* the loop ends */
-    MAIL_DRAINED      /* from a loop: it has answered everybody */
+    MAIL_DRAINED,     /* from a loop: it has answered everybody */
+    MAIL_TOOK         /* from a loop: what MAIL_KEYS said counts */
 };
 
 struct mail {

@@ -42,9 +42,13 @@ enum message {
     MSG_WAKER,          /* u32 slot; descriptor: eventfd of a worker */
     MSG_WAKER_SLOT,     /* u32 slot; descriptor: its struct slot */
     MSG_WAKER_GONE,     /* u32 slot */
+    MSG_INGEST_PLAN,    /* u64 number; descriptor: its text. Before the
+                           configuration that names it */
     /* from ingest */
     MSG_INGEST_STATS,   /* JSON: counters per source since its start */
     MSG_INGEST_DEAD,    /* struct msg_ingest_dead + texts */
+    MSG_INGEST_TOOK,    /* u64: the configuration of that number, and those
+                           before it, count for every request from now on */
     MSG_INGEST_AGAIN,   /* to ingest: struct msg_ingest_again + texts */
     MSG_INGEST_TRIED,   /* from ingest: struct msg_ingest_tried + text */
 

@@ -290,6 +290,7 @@ static void tell_ingest(struct supervisor *s, const struct config *c)
     json_kint(&w, "threads", s->threads);
     json_kint(&w, "retention_ms", c->journal.retention_ms);
     json_kint(&w, "max_bytes", (int64_t)c->journal.max_bytes);
+    json_kint(&w, "number", (int64_t)++s->ingest_told);
     json_kbool(&w, "proxy_protocol", c->ingest.proxy_protocol);
     json_key(&w, MF_STR("trusted_proxies"));
     json_begin_array(&w);
@@ -307,6 +308,7 @@ static void tell_ingest(struct supervisor *s, const struct config *c)
         json_kint(&w, "id", state_source(s->state, src->name, &e));
         json_kstr(&w, "name", mf_cstr(src->name));
         json_kstr(&w, "write_key", mf_cstr(src->write_key));
+        tracking_write(s, &w, src);
         if (src->rate > 0) {
             json_key(&w, MF_STR("rate"));
             json_num(&w, src->rate);
@@ -316,6 +318,7 @@ static void tell_ingest(struct supervisor *s, const struct config *c)
     }
     json_end_array(&w);
     json_end_object(&w);
+    tracking_tell(s);
     child_send(s->ingest, MSG_INGEST_CONFIG, b.data, b.len, -1);
     buf_deinit(&b);
 }
@@ -518,6 +521,7 @@ void reload_apply(struct supervisor *s, struct config *c, bool force,
     if (listen_update(s, c, &e) != 0)
         outcome_add(o, "section", "ingest", "refused", e.text);
     tell_sources(old, c, o);
+    tracking_update(s, c, o);
     s->config = c;
     versions_scan(s, c->plugins_dir, force, destinations_fit, o);
     for (size_t i = 0; i < c->destinations.count; i++)
@@ -593,6 +597,8 @@ void reload_check(struct supervisor *s)
     for (struct group *g = s->groups; g; g = g->next)
         if (!group_is_settled(g))
             return;
+    if (s->ingest_ready && s->ingest_took != s->ingest_told)
+        return; /* requests may still go by what was before */
     s->reloading = NULL;
     o->done = true;
     o->ended_ms = clock_ms();

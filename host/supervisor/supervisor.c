@@ -189,6 +189,11 @@ static void ingest_message(void *arg, uint32_t type, mf_str text, int fd)
     case MSG_REFUSED:
         log_error("ingest: %.*s", (int)text.len, text.ptr);
         break;
+    case MSG_INGEST_TOOK:
+        if (text.len == sizeof s->ingest_took)
+            memcpy(&s->ingest_took, text.ptr, sizeof s->ingest_took);
+        reload_check(s);
+        break;
     case MSG_INGEST_STATS:
         if (json_check(text, JSON_DEPTH_MAX, NULL) == 0) {
             free(s->ingest_stats);
@@ -226,8 +231,10 @@ static void ingest_ended(void *arg, int status)
     s->ingest = NULL;
     s->ingest_ready = false;
     refused_release(s);
-    if (!s->stopping)
+    if (!s->stopping) {
         again(s, &s->ingest_restarts, s->ingest_restart, "ingest", status);
+        reload_check(s);
+    }
     check_stopped(s);
 }
 
@@ -507,6 +514,7 @@ static void close_all(struct supervisor *s)
     if (s->receipts_fd >= 0)
         close(s->receipts_fd);
     tokens_free(s);
+    tracking_free(s);
     listen_close(s);
     versions_free(s);
     outcomes_free(s);

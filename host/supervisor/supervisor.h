@@ -21,6 +21,7 @@
  * refused.c      events that ingest refused, likewise
  * replays.c      stretches of the journal that are sent again
  * tokens.c       access tokens, and who may fetch one
+ * tracking.c     the tracking plans of the sources
  * reload.c       from a configuration to the changes it means
  * explain.c      questions about one event
  * status.c       all of it as JSON
@@ -206,6 +207,7 @@ struct supervisor {
 
     struct child *ingest, *admin;
     bool ingest_ready;
+    uint64_t ingest_told, ingest_took; /* numbers of its configurations */
     struct restarts ingest_restarts, admin_restarts;
     struct event *ingest_restart, *admin_restart;
     char *ingest_stats; /* JSON as last told, or NULL */
@@ -227,6 +229,8 @@ struct supervisor {
     struct sup_replay *replays; /* replays.h, oldest first */
     struct sup_token *tokens;
     uint64_t token_version; /* the last given */
+    struct sup_plan *plans;
+    uint64_t plan_number; /* the last given */
     bool wakers[WAKERS_MAX];
 
     struct event *commit;
@@ -381,6 +385,17 @@ void tokens_message(struct supervisor *s, struct generation *from,
 /* The worker has ended: what it was to fetch, another may. */
 void tokens_release(struct supervisor *s, const struct generation *n);
 void tokens_free(struct supervisor *s);
+
+/* ---- tracking.c ---- */
+/* Takes over the plans that the configuration names. */
+void tracking_update(struct supervisor *s, const struct config *c,
+                     struct outcome *o);
+/* Hands all of them to ingest, before it is configured. */
+void tracking_tell(struct supervisor *s);
+/* Members of a source in what ingest is told: its plan and controls. */
+void tracking_write(struct supervisor *s, struct json_out *w,
+                    const struct conf_source *src);
+void tracking_free(struct supervisor *s);
 
 /* ---- groups.c ---- */
 struct group *group_find(struct supervisor *s, const char *key, bool make);

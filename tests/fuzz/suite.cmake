@@ -3,7 +3,7 @@
 # and some mutations of them. Either way a smoke `fuzz.NAME` runs in ctest;
 # tests/fuzz/campaign is the long run.
 set(fuzz_dir ${CMAKE_SOURCE_DIR}/tests/fuzz)
-set(fuzz_layers base json mapping config plugin http ingest)
+set(fuzz_layers base json mapping schema config plan plugin http ingest)
 set(fuzz_engine OFF)
 if(CMAKE_C_COMPILER_ID MATCHES "Clang" AND MANIFOLD_SANITIZE MATCHES "address")
     set(fuzz_engine ON)
@@ -38,7 +38,7 @@ foreach(t ${fuzz_targets})
     endif()
     add_executable(${n} ${t})
     add_dependencies(${n} fuzz-seed-image)
-    target_link_libraries(${n} mf_plugin mf_ingest PkgConfig::JSONC)
+    target_link_libraries(${n} mf_plugin mf_ingest mf_schema PkgConfig::JSONC)
     if(fuzz_engine)
         set(own ${CMAKE_BINARY_DIR}/corpus/${short})
         file(MAKE_DIRECTORY ${own})

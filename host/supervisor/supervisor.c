@@ -115,6 +115,8 @@ void supervisor_state_changed(struct supervisor *s)
 
     if (!evtimer_pending(s->commit, NULL))
         event_add(s->commit, &tv);
+    if (s->commit_failing && state_strained(s->state))
+        hold_reports(s, true); /* the next attempt may be far off */
 }
 
 /* ---- stopping ---- */

@@ -133,6 +133,7 @@ void versions_scan(struct supervisor *s, const char *dir, bool force,
     }
     plugins_free(&s->files);
     s->files = files;
+    event_del(s->second_look); /* this one is it; perhaps there is another */
     for (size_t i = 0; i < s->version_count; i++)
         if (!plugins_find(&s->files, s->versions[i].slug))
             lose(&s->versions[i], o);

@@ -181,10 +181,11 @@ def compare(args, servers, load):
               (s.name, rate, events, cpu))
     ratio = statistics.median(m[0] / n[0] for m, n in
                               zip(seen['manifold'], seen['nginx']))
-    cpu = statistics.median(m[2] / n[2] for m, n in
-                            zip(seen['manifold'], seen['nginx']) if n[2])
+    # Of a short run the kernel may have counted nothing.
+    cpu = [m[2] / n[2] for m, n in zip(seen['manifold'], seen['nginx'])
+           if n[2]] or [float('nan')]
     print('  manifold to nginx: %.2f of the requests, %.2f of the CPU' %
-          (ratio, cpu), flush=True)
+          (ratio, statistics.median(cpu)), flush=True)
 
 
 def main():

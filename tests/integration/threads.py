@@ -89,6 +89,7 @@ def all_work(box, host):
     pid = ingest_pid(host)
     before = run_times(pid)
     check(len(before) == THREADS, 'the loops are %s' % sorted(before))
+    until(lambda: host.status()['ingest'], 10, 'ingest tells what it does')
     check(host.status()['ingest']['threads'] == THREADS,
           'status tells the threads')
     names = ['copy-%d' % i for i in range(EVENTS)]

@@ -45,6 +45,7 @@ struct load {
     const struct load_options *o;
     struct sockaddr_in at;
     struct conn *conns;
+    unsigned turn; /* which of them begins next */
     int epoll;
     struct buf text; /* the request, numbers to be filled in */
     size_t numbers[LOAD_BATCH_MAX], times[LOAD_BATCH_MAX];
@@ -316,10 +317,13 @@ static bool may_begin(struct load *l, struct conn *c, int64_t now)
     return true;
 }
 
+/* In turn: one that is never used would be closed for it. */
 static int start_idle(struct load *l, int64_t now, struct err *e)
 {
-    for (unsigned i = 0; i < l->o->connections; i++) {
-        struct conn *c = &l->conns[i];
+    unsigned n = l->o->connections, from = l->turn;
+
+    for (unsigned i = 0; i < n; i++) {
+        struct conn *c = &l->conns[(from + i) % n];
 
         if (c->waiting && now - c->began_ns > ANSWER_WITHIN_NS)
             broke(l, c);
@@ -332,6 +336,7 @@ static int start_idle(struct load *l, int64_t now, struct err *e)
             continue;
         }
         begin(l, c, now);
+        l->turn = (from + i + 1) % n;
     }
     return 0;
 }

@@ -196,24 +196,6 @@ static void answer_page(struct supervisor *s, struct json_out *w, mf_str name,
 
 /* ---- jobs ---- */
 
-static void write_job(struct json_out *w, const struct sup_letter_job *k)
-{
-    char text[TIME_TEXT];
-
-    json_kint(w, "id", k->j.id);
-    json_kstr(w, "verb", k->j.verb == LETTER_DROP ? MF_STR("drop")
-                                                  : MF_STR("replay"));
-    json_kbool(w, "done", k->j.ended_ms != 0);
-    json_kint(w, "count", k->j.count);
-    json_kint(w, "skipped", k->j.skipped);
-    time_iso(k->j.begun_ms, text);
-    json_kstr(w, "begun", mf_cstr(text));
-    if (k->j.ended_ms) {
-        time_iso(k->j.ended_ms, text);
-        json_kstr(w, "ended", mf_cstr(text));
-    }
-}
-
 static bool no_filter(const struct letter_want *w)
 {
     return !w->any && !w->all;
@@ -240,42 +222,11 @@ static void answer_begin(struct supervisor *s, struct json_out *w, mf_str name,
         status_refuse(w, 503, "state_failed", e.text);
     } else {
         begin_body(w, 200);
-        write_job(w, k);
+        job_write(w, &k->job);
         json_end_object(w);
     }
     if (!k)
         letter_want_deinit(&want);
-}
-
-static void answer_jobs(struct supervisor *s, struct json_out *w, mf_str name,
-                        mf_val q)
-{
-    int64_t id = 0;
-
-    if (json_integer(json_get(q, MF_STR("id")), &id)) {
-        struct sup_letter_job *k = letters_job(s, id);
-
-        if (!k || !mf_eq(mf_cstr(k->destination), name)) {
-            status_refuse(w, 404, "unknown_job",
-                          "no such job on dead letters is remembered");
-            return;
-        }
-        begin_body(w, 200);
-        write_job(w, k);
-        json_end_object(w);
-        return;
-    }
-    begin_body(w, 200);
-    json_key(w, MF_STR("jobs"));
-    json_begin_array(w);
-    for (struct sup_letter_job *k = s->letter_jobs; k; k = k->next)
-        if (mf_eq(mf_cstr(k->destination), name)) {
-            json_begin_object(w);
-            write_job(w, k);
-            json_end_object(w);
-        }
-    json_end_array(w);
-    json_end_object(w);
 }
 
 /* ---- all of it ---- */
@@ -297,6 +248,6 @@ bool ask_letters(struct supervisor *s, mf_str verb, mf_val q,
     else if (mf_eq(verb, MF_STR("dead_drop")))
         answer_begin(s, w, name, LETTER_DROP, q);
     else
-        answer_jobs(s, w, name, q);
+        jobs_answer(w, &s->letter_jobs, name, q, "dead letters");
     return true;
 }

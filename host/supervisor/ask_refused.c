@@ -131,24 +131,6 @@ static void answer_page(struct supervisor *s, struct json_out *w,
 
 /* ---- jobs ---- */
 
-static void write_job(struct json_out *w, const struct sup_refused_job *k)
-{
-    char text[TIME_TEXT];
-
-    json_kint(w, "id", k->j.id);
-    json_kstr(w, "verb", k->j.verb == REFUSED_DROP ? MF_STR("drop")
-                                                   : MF_STR("replay"));
-    json_kbool(w, "done", k->j.ended_ms != 0);
-    json_kint(w, "count", k->j.count);
-    json_kint(w, "skipped", k->j.skipped);
-    time_iso(k->j.begun_ms, text);
-    json_kstr(w, "begun", mf_cstr(text));
-    if (k->j.ended_ms) {
-        time_iso(k->j.ended_ms, text);
-        json_kstr(w, "ended", mf_cstr(text));
-    }
-}
-
 static void answer_begin(struct supervisor *s, struct json_out *w,
                          const struct conf_source *src, enum letter_verb verb,
                          mf_val q)
@@ -174,42 +156,11 @@ static void answer_begin(struct supervisor *s, struct json_out *w,
         status_refuse(w, 503, "state_failed", e.text);
     } else {
         begin_body(w);
-        write_job(w, k);
+        job_write(w, &k->job);
         json_end_object(w);
     }
     if (!k)
         refused_want_deinit(&want);
-}
-
-static void answer_jobs(struct supervisor *s, struct json_out *w,
-                        const struct conf_source *src, mf_val q)
-{
-    int64_t id = 0;
-
-    if (json_integer(json_get(q, MF_STR("id")), &id)) {
-        struct sup_refused_job *k = refused_job(s, id);
-
-        if (!k || strcmp(k->source, src->name) != 0) {
-            status_refuse(w, 404, "unknown_job",
-                          "no such job on refused events is remembered");
-            return;
-        }
-        begin_body(w);
-        write_job(w, k);
-        json_end_object(w);
-        return;
-    }
-    begin_body(w);
-    json_key(w, MF_STR("jobs"));
-    json_begin_array(w);
-    for (struct sup_refused_job *k = s->refused_jobs; k; k = k->next)
-        if (strcmp(k->source, src->name) == 0) {
-            json_begin_object(w);
-            write_job(w, k);
-            json_end_object(w);
-        }
-    json_end_array(w);
-    json_end_object(w);
 }
 
 bool ask_refused(struct supervisor *s, mf_str verb, mf_val q,
@@ -231,6 +182,7 @@ bool ask_refused(struct supervisor *s, mf_str verb, mf_val q,
     else if (mf_eq(verb, MF_STR("source_dead_drop")))
         answer_begin(s, w, src, REFUSED_DROP, q);
     else
-        answer_jobs(s, w, src, q);
+        jobs_answer(w, &s->refused_jobs, mf_cstr(src->name), q,
+                    "refused events");
     return true;
 }

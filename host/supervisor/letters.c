@@ -237,19 +237,9 @@ bool letters_known(const struct supervisor *s, mf_str destination)
     return false;
 }
 
-struct sup_letter_job *letters_job(struct supervisor *s, int64_t id)
+static void release(struct sup_job *k)
 {
-    struct sup_letter_job *k = s->letter_jobs;
-
-    while (k && k->j.id != id)
-        k = k->next;
-    return k;
-}
-
-static void job_free(struct sup_letter_job *k)
-{
-    letter_want_deinit(&k->want);
-    free(k->destination);
+    letter_want_deinit(&((struct sup_letter_job *)k)->want);
     free(k);
 }
 
@@ -257,50 +247,11 @@ static struct sup_letter_job *job_add(struct supervisor *s,
                                       const struct letter_job *j,
                                       const struct letter_want *w)
 {
-    struct sup_letter_job *k = xcalloc(1, sizeof *k), **at = &s->letter_jobs;
+    struct sup_letter_job *k = xcalloc(1, sizeof *k);
 
-    k->j = *j;
     k->want = *w;
-    k->destination = xstrndup(j->destination.ptr, j->destination.len);
-    k->j.destination = mf_cstr(k->destination);
-    k->j.filter = (mf_str){ "", 0 };
-    while (*at)
-        at = &(*at)->next;
-    *at = k;
+    jobs_add(&s->letter_jobs, &k->job, j);
     return k;
-}
-
-/* The oldest that have ended go when there are too many. */
-static void forget_jobs(struct supervisor *s)
-{
-    struct sup_letter_job **at = &s->letter_jobs;
-    unsigned ended = 0;
-    struct err e;
-
-    for (struct sup_letter_job *k = s->letter_jobs; k; k = k->next)
-        ended += k->j.ended_ms != 0;
-    while (*at && ended > LETTER_JOBS_KEPT) {
-        struct sup_letter_job *k = *at;
-
-        if (!k->j.ended_ms) {
-            at = &k->next;
-            continue;
-        }
-        if (state_letter_job_forget(s->state, k->j.id, &e) != 0)
-            supervisor_log_state_error(s, &e);
-        *at = k->next;
-        job_free(k);
-        ended--;
-    }
-}
-
-static void put(struct supervisor *s, struct sup_letter_job *k)
-{
-    struct err e;
-
-    if (state_letter_job_put(s->state, &k->j, &e) != 0)
-        supervisor_log_state_error(s, &e);
-    supervisor_state_changed(s);
 }
 
 static void free_detached(struct supervisor *s, const char *destination)
@@ -328,15 +279,12 @@ static void free_detached(struct supervisor *s, const char *destination)
 
 static void end_job(struct supervisor *s, struct sup_letter_job *k)
 {
-    k->j.cursor = k->j.last;
-    k->j.ended_ms = clock_ms();
-    if (k->j.verb == LETTER_DROP && k->want.all && !k->want.any)
-        free_detached(s, k->destination);
-    put(s, k);
-    log_info("%s: %lld dead letters %s", k->destination,
-             (long long)k->j.count,
-             k->j.verb == LETTER_DROP ? "dropped" : "are tried again");
-    forget_jobs(s);
+    if (k->job.j.verb == LETTER_DROP && k->want.all && !k->want.any)
+        free_detached(s, k->job.name);
+    log_info("%s: %lld dead letters %s", k->job.name,
+             (long long)k->job.j.count,
+             k->job.j.verb == LETTER_DROP ? "dropped" : "are tried again");
+    jobs_end(s, &s->letter_jobs, &k->job);
 }
 
 /* ---- a turn ---- */
@@ -369,10 +317,10 @@ static bool collect(void *arg, const struct dead_letter *d)
 static int look(struct slice *c, unsigned limit, int64_t *next, struct err *e)
 {
     const struct letter_want *w = &c->k->want;
-    struct letter_query q = { .destination = c->k->destination,
+    struct letter_query q = { .destination = c->k->job.name,
                               .filter = w->f,
-                              .after = c->k->j.cursor,
-                              .last = c->k->j.last,
+                              .after = c->k->job.j.cursor,
+                              .last = c->k->job.j.last,
                               .limit = limit,
                               .scan = LETTERS_SCAN };
 
@@ -396,10 +344,10 @@ static int drop_turn(struct slice *c, struct err *e)
         if (state_letter_drop(c->s->state, c->letters[i].id, DROPPED_BY_HAND,
                               e) != 0)
             return -1;
-    k->j.count += c->count;
-    k->j.cursor = next;
+    k->job.j.count += c->count;
+    k->job.j.cursor = next;
     if (next)
-        put(c->s, k);
+        jobs_put(c->s, &k->job);
     else
         end_job(c->s, k);
     return 0;
@@ -422,7 +370,7 @@ static bool add_copy(void *arg, const struct dead_letter *d)
 static void add_event(struct slice *c, unsigned i, struct buf *to,
                       struct err *e)
 {
-    struct letter_query q = { .destination = c->k->destination,
+    struct letter_query q = { .destination = c->k->job.name,
                               .filter.id = c->letters[i].id,
                               .limit = 1, .scan = 1, .texts = true };
     struct copy copy = { to, to->len };
@@ -490,7 +438,7 @@ static bool send_slice(struct slice *c, unsigned *done)
             return false;
         bytes += send_one(c, i, l);
         l->reviving++;
-        c->k->out++;
+        c->k->job.out++;
     }
     *done = c->count;
     return true;
@@ -501,20 +449,20 @@ static bool send_slice(struct slice *c, unsigned *done)
  * those that were told are letters no more. */
 static void settle_turn(struct supervisor *s, struct sup_letter_job *k)
 {
-    if (k->out)
+    if (k->job.out)
         return;
-    if (k->again) {
-        k->again = false;
+    if (k->job.again) {
+        k->job.again = false;
         k->skipping = 0;
         return;
     }
-    k->j.skipped += k->skipping;
+    k->job.j.skipped += k->skipping;
     k->skipping = 0;
-    if (k->whole) {
+    if (k->job.whole) {
         end_job(s, k);
     } else {
-        k->j.cursor = k->ahead;
-        put(s, k);
+        k->job.j.cursor = k->job.ahead;
+        jobs_put(s, &k->job);
     }
 }
 
@@ -526,24 +474,24 @@ static int64_t revive_turn(struct slice *c, struct err *e)
     int64_t next;
     bool all;
 
-    if (k->out)
+    if (k->job.out)
         return -1;
     k->skipping = 0;
     if (look(c, REVIVE_AT_ONCE, &next, e) != 0) {
         supervisor_log_state_error(c->s, e);
-        return LETTERS_WAIT_MS;
+        return JOBS_WAIT_MS;
     }
     all = send_slice(c, &done);
-    k->whole = all && next == 0;
-    k->ahead = all        ? next
+    k->job.whole = all && next == 0;
+    k->job.ahead = all        ? next
                : done > 0 ? c->letters[done - 1].id
-                          : k->j.cursor;
-    if (k->out)
+                          : k->job.j.cursor;
+    if (k->job.out)
         return -1;
     if (!all && done == 0)
-        return LETTERS_WAIT_MS;
+        return JOBS_WAIT_MS;
     settle_turn(c->s, k);
-    return k->j.ended_ms ? -1 : LETTERS_TURN_MS;
+    return k->job.j.ended_ms ? -1 : JOBS_TURN_MS;
 }
 
 /* Of the replays of a destination one goes on at a time: no letter is with a
@@ -551,11 +499,11 @@ static int64_t revive_turn(struct slice *c, struct err *e)
 static bool is_first(const struct supervisor *s,
                      const struct sup_letter_job *k)
 {
-    const struct sup_letter_job *o;
+    const struct sup_job *o;
 
-    for (o = s->letter_jobs; o != k; o = o->next)
+    for (o = s->letter_jobs.first; o != &k->job; o = o->next)
         if (!o->j.ended_ms && o->j.verb == LETTER_REPLAY &&
-            strcmp(o->destination, k->destination) == 0)
+            strcmp(o->name, k->job.name) == 0)
             return false;
     return true;
 }
@@ -566,18 +514,19 @@ static int64_t take_turn(struct supervisor *s, struct sup_letter_job *k)
     int64_t wait = -1;
     struct err e;
 
-    if (k->j.ended_ms || (k->j.verb == LETTER_REPLAY && !is_first(s, k)))
+    if (k->job.j.ended_ms ||
+        (k->job.j.verb == LETTER_REPLAY && !is_first(s, k)))
         return -1;
     c = xcalloc(1, sizeof *c);
     c->s = s;
     c->k = k;
-    if (k->j.verb == LETTER_REPLAY) {
+    if (k->job.j.verb == LETTER_REPLAY) {
         wait = revive_turn(c, &e);
     } else if (drop_turn(c, &e) != 0) {
         supervisor_log_state_error(s, &e);
-        wait = LETTERS_WAIT_MS;
-    } else if (!k->j.ended_ms) {
-        wait = LETTERS_TURN_MS;
+        wait = JOBS_WAIT_MS;
+    } else if (!k->job.j.ended_ms) {
+        wait = JOBS_TURN_MS;
     }
     free(c);
     return wait;
@@ -597,45 +546,26 @@ static bool trim(struct supervisor *s)
     return more;
 }
 
-static void kick_in(struct supervisor *s, int64_t ms);
-
-static void on_turn(evutil_socket_t fd, short what, void *arg)
+static int64_t turn(struct supervisor *s)
 {
-    struct supervisor *s = arg;
-    int64_t wait = trim(s) ? LETTERS_TURN_MS : -1;
+    int64_t wait = trim(s) ? JOBS_TURN_MS : -1;
 
-    (void)fd;
-    (void)what;
-    if (s->reloads == 0) { /* no connection is attached yet */
-        kick_in(s, LETTERS_WAIT_MS);
-        return;
-    }
-    for (struct sup_letter_job *k = s->letter_jobs, *next; k; k = next) {
+    if (s->reloads == 0) /* no connection is attached yet */
+        return JOBS_WAIT_MS;
+    for (struct sup_job *k = s->letter_jobs.first, *next; k; k = next) {
         int64_t ms;
 
         next = k->next;
-        ms = take_turn(s, k);
+        ms = take_turn(s, (struct sup_letter_job *)k);
         if (ms >= 0 && (wait < 0 || ms < wait))
             wait = ms;
     }
-    if (wait >= 0)
-        kick_in(s, wait);
-}
-
-static void kick_in(struct supervisor *s, int64_t ms)
-{
-    struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
-
-    if (!s->letters_turn)
-        s->letters_turn = evtimer_new(s->base, on_turn, s);
-    if (!s->stopping)
-        event_add(s->letters_turn, &tv);
+    return wait;
 }
 
 void letters_kick(struct supervisor *s)
 {
-    if (!s->letters_turn || !evtimer_pending(s->letters_turn, NULL))
-        kick_in(s, LETTERS_TURN_MS);
+    jobs_kick(s, &s->letter_jobs);
 }
 
 /* ---- from workers ---- */
@@ -644,11 +574,11 @@ void letters_kick(struct supervisor *s)
 static struct sup_letter_job *job_of(struct supervisor *s,
                                      const struct sup_lane *l)
 {
-    struct sup_letter_job *k = s->letter_jobs;
+    struct sup_job *k = s->letter_jobs.first;
 
-    while (k && !(k->out && strcmp(k->destination, l->destination_name) == 0))
+    while (k && !(k->out && strcmp(k->name, l->destination_name) == 0))
         k = k->next;
-    return k;
+    return (struct sup_letter_job *)k;
 }
 
 int letters_revived(struct supervisor *s, struct sup_lane *l, mf_str text,
@@ -662,8 +592,8 @@ int letters_revived(struct supervisor *s, struct sup_lane *l, mf_str text,
     rc = state_letter_revive(s->state, &m, e);
     if (k && l->reviving) {
         l->reviving--;
-        k->out--;
-        k->j.count++;
+        k->job.out--;
+        k->job.j.count++;
         settle_turn(s, k);
         letters_kick(s);
     }
@@ -676,9 +606,9 @@ void letters_release(struct supervisor *s, struct sup_lane *l)
 
     if (!k || !l->reviving)
         return;
-    k->out -= l->reviving;
+    k->job.out -= l->reviving;
     l->reviving = 0;
-    k->again = true;
+    k->job.again = true;
     settle_turn(s, k);
     letters_kick(s);
 }
@@ -689,25 +619,17 @@ struct sup_letter_job *letters_begin(struct supervisor *s, mf_str destination,
                                      enum letter_verb verb,
                                      struct letter_want *w, struct err *e)
 {
-    struct letter_job j = { .verb = verb, .begun_ms = clock_ms(),
+    struct letter_job j = { .verb = verb,
                             .last = state_letter_last(s->state),
                             .destination = destination };
     struct sup_letter_job *k;
-    unsigned open = 0;
     struct buf b;
     int rc;
 
-    for (k = s->letter_jobs; k; k = k->next)
-        open += !k->j.ended_ms;
-    if (open >= LETTER_JOBS_MAX) {
-        err_set(e, "%d jobs on dead letters are under way; wait for one",
-                LETTER_JOBS_MAX);
-        return NULL;
-    }
     buf_init(&b, FILTER_TEXT_MAX);
     write_want(s, w, &b);
     j.filter = buf_view(&b);
-    rc = state_letter_job_put(s->state, &j, e);
+    rc = jobs_begin(s, &s->letter_jobs, &j, "dead letters", e);
     buf_deinit(&b);
     if (rc != 0)
         return NULL;
@@ -742,6 +664,9 @@ static void load_job(void *arg, const struct letter_job *j)
 
 int letters_load(struct supervisor *s, struct err *e)
 {
+    s->letter_jobs.turn = turn;
+    s->letter_jobs.release = release;
+    refused_prepare(s);
     if (state_letter_jobs(s->state, load_job, s, e) != 0)
         return -1;
     letters_kick(s);
@@ -750,12 +675,5 @@ int letters_load(struct supervisor *s, struct err *e)
 
 void letters_free(struct supervisor *s)
 {
-    while (s->letter_jobs) {
-        struct sup_letter_job *k = s->letter_jobs;
-
-        s->letter_jobs = k->next;
-        job_free(k);
-    }
-    if (s->letters_turn)
-        event_free(s->letters_turn);
+    jobs_free(&s->letter_jobs);
 }

@@ -9,17 +9,12 @@
 #ifndef SUPERVISOR_LETTERS_H
 #define SUPERVISOR_LETTERS_H
 
-#include "state/letters.h"
-#include "supervisor/supervisor.h"
+#include "supervisor/jobs.h"
 
 #define LETTER_IDS_MAX   1000  /* named in one request */
-#define LETTER_JOBS_KEPT 50    /* that have ended */
-#define LETTER_JOBS_MAX  100   /* under way */
 #define REVIVE_AT_ONCE   100   /* letters of a job with the workers */
 #define REVIVE_ROOM      (LANE_RETRIES_MAX / 2) /* of a lane's retries */
 #define DROP_AT_ONCE     100   /* letters in a turn */
-#define LETTERS_TURN_MS  5     /* between turns */
-#define LETTERS_WAIT_MS  250   /* for room, or for a worker */
 
 /* What was asked for. */
 struct letter_want {
@@ -31,15 +26,9 @@ struct letter_want {
 };
 
 struct sup_letter_job {
-    struct sup_letter_job *next;
-    struct letter_job j;
+    struct sup_job job; /* on a destination's */
     struct letter_want want;
-    char *destination; /* owned; j.destination is it */
-    int64_t ahead;     /* where j.cursor goes when `out` letters are told */
-    unsigned out;      /* letters with workers, not told of yet */
     unsigned skipping; /* of this stretch: their lane is detached */
-    bool whole;        /* ahead is the end */
-    bool again;        /* a worker ended meanwhile */
 };
 
 /* Members of an object: reason status action since until messageId event
@@ -64,6 +53,5 @@ bool letters_known(const struct supervisor *s, mf_str destination);
 struct sup_letter_job *letters_begin(struct supervisor *s, mf_str destination,
                                      enum letter_verb verb,
                                      struct letter_want *w, struct err *e);
-struct sup_letter_job *letters_job(struct supervisor *s, int64_t id);
 
 #endif

@@ -114,19 +114,9 @@ static void write_want(const struct refused_want *w, struct buf *to)
 
 /* ---- jobs ---- */
 
-struct sup_refused_job *refused_job(struct supervisor *s, int64_t id)
+static void release(struct sup_job *k)
 {
-    struct sup_refused_job *k = s->refused_jobs;
-
-    while (k && k->j.id != id)
-        k = k->next;
-    return k;
-}
-
-static void job_free(struct sup_refused_job *k)
-{
-    refused_want_deinit(&k->want);
-    free(k->source);
+    refused_want_deinit(&((struct sup_refused_job *)k)->want);
     free(k);
 }
 
@@ -136,62 +126,19 @@ static struct sup_refused_job *job_add(struct supervisor *s,
                                        const struct refused_want *w)
 {
     struct sup_refused_job *k = xcalloc(1, sizeof *k);
-    struct sup_refused_job **at = &s->refused_jobs;
 
-    k->j = *j;
     k->want = *w;
     k->number = number;
-    k->source = xstrndup(j->destination.ptr, j->destination.len);
-    k->j.destination = mf_cstr(k->source);
-    k->j.filter = (mf_str){ "", 0 };
-    while (*at)
-        at = &(*at)->next;
-    *at = k;
+    jobs_add(&s->refused_jobs, &k->job, j);
     return k;
-}
-
-/* The oldest that have ended go when there are too many. */
-static void forget_jobs(struct supervisor *s)
-{
-    struct sup_refused_job **at = &s->refused_jobs;
-    unsigned ended = 0;
-    struct err e;
-
-    for (struct sup_refused_job *k = s->refused_jobs; k; k = k->next)
-        ended += k->j.ended_ms != 0;
-    while (*at && ended > LETTER_JOBS_KEPT) {
-        struct sup_refused_job *k = *at;
-
-        if (!k->j.ended_ms) {
-            at = &k->next;
-            continue;
-        }
-        if (state_letter_job_forget(s->state, k->j.id, &e) != 0)
-            supervisor_log_state_error(s, &e);
-        *at = k->next;
-        job_free(k);
-        ended--;
-    }
-}
-
-static void put(struct supervisor *s, struct sup_refused_job *k)
-{
-    struct err e;
-
-    if (state_letter_job_put(s->state, &k->j, &e) != 0)
-        supervisor_log_state_error(s, &e);
-    supervisor_state_changed(s);
 }
 
 static void end_job(struct supervisor *s, struct sup_refused_job *k)
 {
-    k->j.cursor = k->j.last;
-    k->j.ended_ms = clock_ms();
-    put(s, k);
-    log_info("%s: of the events that were refused %lld %s", k->source,
-             (long long)k->j.count,
-             k->j.verb == REFUSED_DROP ? "are dropped" : "were taken now");
-    forget_jobs(s);
+    log_info("%s: of the events that were refused %lld %s", k->job.name,
+             (long long)k->job.j.count,
+             k->job.j.verb == REFUSED_DROP ? "are dropped" : "were taken now");
+    jobs_end(s, &s->refused_jobs, &k->job);
 }
 
 /* ---- a turn ---- */
@@ -208,7 +155,7 @@ struct slice {
 /* To ingest, as it is read. */
 static void send_one(struct slice *c, const struct refused_letter *l)
 {
-    struct msg_ingest_again m = { .job = c->k->j.id, .letter = l->id,
+    struct msg_ingest_again m = { .job = c->k->job.j.id, .letter = l->id,
                                   .source = c->k->number,
                                   .envelope_len = (uint32_t)l->envelope.len,
                                   .event_len = (uint32_t)l->event.len };
@@ -219,7 +166,7 @@ static void send_one(struct slice *c, const struct refused_letter *l)
     buf_str(&c->out, l->event);
     child_send(c->s->ingest, MSG_INGEST_AGAIN, c->out.data, c->out.len, -1);
     c->bytes += c->out.len;
-    c->k->out++;
+    c->k->job.out++;
 }
 
 static bool collect(void *arg, const struct refused_letter *l)
@@ -229,7 +176,7 @@ static bool collect(void *arg, const struct refused_letter *l)
     if (!refused_wanted(&c->k->want, l))
         return true;
     c->ids[c->count++] = l->id;
-    if (c->k->j.verb == REFUSED_REPLAY)
+    if (c->k->job.j.verb == REFUSED_REPLAY)
         send_one(c, l);
     return c->count < COUNT_OF(c->ids) && c->bytes < AGAIN_BYTES;
 }
@@ -239,9 +186,9 @@ static int look(struct slice *c, int64_t *next, struct err *e)
     const struct refused_want *w = &c->k->want;
     struct refused_query q = { .source = c->k->number,
                                .filter = w->f,
-                               .after = c->k->j.cursor,
-                               .last = c->k->j.last,
-                               .texts = c->k->j.verb == REFUSED_REPLAY,
+                               .after = c->k->job.j.cursor,
+                               .last = c->k->job.j.last,
+                               .texts = c->k->job.j.verb == REFUSED_REPLAY,
                                .limit = LETTERS_PAGE,
                                .scan = LETTERS_SCAN };
 
@@ -265,16 +212,16 @@ static int64_t drop_turn(struct slice *c)
     for (unsigned i = 0; i < c->count; i++)
         if (state_refused_drop(c->s->state, c->ids[i], &e) != 0)
             goto failed;
-    k->j.count += c->count;
-    k->j.cursor = next;
+    k->job.j.count += c->count;
+    k->job.j.cursor = next;
     if (next)
-        put(c->s, k);
+        jobs_put(c->s, &k->job);
     else
         end_job(c->s, k);
-    return LETTERS_TURN_MS;
+    return JOBS_TURN_MS;
 failed:
     supervisor_log_state_error(c->s, &e);
-    return LETTERS_WAIT_MS;
+    return JOBS_WAIT_MS;
 }
 
 /* All that ingest was given is told: the job goes on behind that, or with the
@@ -283,17 +230,17 @@ failed:
  * Returns how long the next turn may wait. The job may be gone. */
 static int64_t settle(struct supervisor *s, struct sup_refused_job *k)
 {
-    bool whole = k->whole && !k->busy && !k->again;
-    int64_t wait = k->busy || k->again ? LETTERS_WAIT_MS : LETTERS_TURN_MS;
+    bool whole = k->job.whole && !k->busy && !k->job.again;
+    int64_t wait = k->busy || k->job.again ? JOBS_WAIT_MS : JOBS_TURN_MS;
 
     if (k->busy)
-        k->j.cursor = k->busy - 1;
-    else if (!k->again)
-        k->j.cursor = k->ahead;
+        k->job.j.cursor = k->busy - 1;
+    else if (!k->job.again)
+        k->job.j.cursor = k->job.ahead;
     if (whole)
         end_job(s, k);
     else
-        put(s, k);
+        jobs_put(s, &k->job);
     return wait;
 }
 
@@ -304,20 +251,20 @@ static int64_t replay_turn(struct slice *c)
     int64_t next;
     struct err e;
 
-    if (k->out)
+    if (k->job.out)
         return -1;
     if (!c->s->ingest || !c->s->ingest_ready)
-        return LETTERS_WAIT_MS;
+        return JOBS_WAIT_MS;
     k->busy = 0;
-    k->again = false;
+    k->job.again = false;
     if (look(c, &next, &e) != 0) {
         supervisor_log_state_error(c->s, &e);
-        next = k->j.cursor;
-        k->again = true;
+        next = k->job.j.cursor;
+        k->job.again = true;
     }
-    k->ahead = next;
-    k->whole = next == 0;
-    return k->out ? -1 : settle(c->s, k);
+    k->job.ahead = next;
+    k->job.whole = next == 0;
+    return k->job.out ? -1 : settle(c->s, k);
 }
 
 /* Of the jobs on a source one goes on at a time, and one that has ingest try
@@ -325,12 +272,12 @@ static int64_t replay_turn(struct slice *c)
 static bool is_first(const struct supervisor *s,
                      const struct sup_refused_job *k)
 {
-    const struct sup_refused_job *o;
+    bool replays = k->job.j.verb == REFUSED_REPLAY;
+    const struct sup_job *o;
 
-    for (o = s->refused_jobs; o != k; o = o->next)
-        if (!o->j.ended_ms &&
-            (o->number == k->number ||
-             (o->j.verb == REFUSED_REPLAY && k->j.verb == REFUSED_REPLAY)))
+    for (o = s->refused_jobs.first; o != &k->job; o = o->next)
+        if (!o->j.ended_ms && (strcmp(o->name, k->job.name) == 0 ||
+                               (replays && o->j.verb == REFUSED_REPLAY)))
             return false;
     return true;
 }
@@ -340,13 +287,13 @@ static int64_t take_turn(struct supervisor *s, struct sup_refused_job *k)
     struct slice *c;
     int64_t wait;
 
-    if (k->j.ended_ms || !is_first(s, k))
+    if (k->job.j.ended_ms || !is_first(s, k))
         return -1;
     c = xcalloc(1, sizeof *c);
     c->s = s;
     c->k = k;
     buf_init(&c->out, IPC_MESSAGE_MAX);
-    wait = k->j.verb == REFUSED_DROP ? drop_turn(c) : replay_turn(c);
+    wait = k->job.j.verb == REFUSED_DROP ? drop_turn(c) : replay_turn(c);
     buf_deinit(&c->out);
     free(c);
     return wait;
@@ -366,41 +313,24 @@ static bool trim(struct supervisor *s)
     return more;
 }
 
-static void kick_in(struct supervisor *s, int64_t ms);
-
-static void on_turn(evutil_socket_t fd, short what, void *arg)
+static int64_t turn(struct supervisor *s)
 {
-    struct supervisor *s = arg;
-    int64_t wait = trim(s) ? LETTERS_TURN_MS : -1;
+    int64_t wait = trim(s) ? JOBS_TURN_MS : -1;
 
-    (void)fd;
-    (void)what;
-    for (struct sup_refused_job *k = s->refused_jobs, *next; k; k = next) {
+    for (struct sup_job *k = s->refused_jobs.first, *next; k; k = next) {
         int64_t ms;
 
         next = k->next;
-        ms = take_turn(s, k);
+        ms = take_turn(s, (struct sup_refused_job *)k);
         if (ms >= 0 && (wait < 0 || ms < wait))
             wait = ms;
     }
-    if (wait >= 0)
-        kick_in(s, wait);
-}
-
-static void kick_in(struct supervisor *s, int64_t ms)
-{
-    struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
-
-    if (!s->refused_turn)
-        s->refused_turn = evtimer_new(s->base, on_turn, s);
-    if (!s->stopping)
-        event_add(s->refused_turn, &tv);
+    return wait;
 }
 
 void refused_kick(struct supervisor *s)
 {
-    if (!s->refused_turn || !evtimer_pending(s->refused_turn, NULL))
-        kick_in(s, LETTERS_TURN_MS);
+    jobs_kick(s, &s->refused_jobs);
 }
 
 /* ---- from ingest ---- */
@@ -434,13 +364,13 @@ static int note(struct supervisor *s, struct sup_refused_job *k,
 {
     switch (m->outcome) {
     case TRIED_TAKEN:
-        k->j.count++;
+        k->job.j.count++;
         return state_refused_taken(s->state, m->letter, e);
     case TRIED_REFUSED:
-        k->j.skipped++;
+        k->job.j.skipped++;
         return state_refused_again(s->state, m->letter, code, e);
     case TRIED_NO_SOURCE:
-        k->j.skipped++;
+        k->job.j.skipped++;
         return 0;
     default:
         if (!k->busy || m->letter < k->busy)
@@ -458,16 +388,16 @@ static void on_tried(struct supervisor *s, mf_str text)
     if (text.len < sizeof m)
         return;
     memcpy(&m, text.ptr, sizeof m);
-    k = refused_job(s, m.job);
-    if (!k || !k->out)
+    k = (struct sup_refused_job *)jobs_find(&s->refused_jobs, m.job);
+    if (!k || !k->job.out)
         return;
-    k->out--;
+    k->job.out--;
     if (note(s, k, &m, (mf_str){ text.ptr + sizeof m, text.len - sizeof m },
              &e) != 0)
         supervisor_log_state_error(s, &e);
     supervisor_state_changed(s);
-    if (k->out == 0)
-        kick_in(s, settle(s, k));
+    if (k->job.out == 0)
+        jobs_turn_in(s, &s->refused_jobs, settle(s, k));
 }
 
 void refused_message(struct supervisor *s, uint32_t type, mf_str text)
@@ -480,14 +410,14 @@ void refused_message(struct supervisor *s, uint32_t type, mf_str text)
 
 void refused_release(struct supervisor *s)
 {
-    for (struct sup_refused_job *k = s->refused_jobs; k; k = k->next)
+    for (struct sup_job *k = s->refused_jobs.first; k; k = k->next)
         if (k->out) {
             k->out = 0;
             k->again = true;
-            settle(s, k);
+            settle(s, (struct sup_refused_job *)k);
         }
-    if (s->refused_jobs)
-        kick_in(s, LETTERS_WAIT_MS);
+    if (s->refused_jobs.first)
+        jobs_turn_in(s, &s->refused_jobs, JOBS_WAIT_MS);
 }
 
 /* ---- begin and end ---- */
@@ -497,25 +427,17 @@ struct sup_refused_job *refused_begin(struct supervisor *s,
                                       enum letter_verb verb,
                                       struct refused_want *w, struct err *e)
 {
-    struct letter_job j = { .verb = verb, .begun_ms = clock_ms(),
+    struct letter_job j = { .verb = verb,
                             .last = state_refused_last(s->state),
                             .destination = mf_cstr(source->name) };
     struct sup_refused_job *k;
-    unsigned open = 0;
     struct buf b;
     int rc;
 
-    for (k = s->refused_jobs; k; k = k->next)
-        open += !k->j.ended_ms;
-    if (open >= LETTER_JOBS_MAX) {
-        err_set(e, "%d jobs on refused events are under way; wait for one",
-                LETTER_JOBS_MAX);
-        return NULL;
-    }
     buf_init(&b, FILTER_TEXT_MAX);
     write_want(w, &b);
     j.filter = buf_view(&b);
-    rc = state_letter_job_put(s->state, &j, e);
+    rc = jobs_begin(s, &s->refused_jobs, &j, "refused events", e);
     buf_deinit(&b);
     if (rc != 0)
         return NULL;
@@ -523,6 +445,12 @@ struct sup_refused_job *refused_begin(struct supervisor *s,
     supervisor_state_changed(s);
     refused_kick(s);
     return k;
+}
+
+void refused_prepare(struct supervisor *s)
+{
+    s->refused_jobs.turn = turn;
+    s->refused_jobs.release = release;
 }
 
 void refused_load(struct supervisor *s, const struct letter_job *j)
@@ -571,12 +499,5 @@ void refused_write(struct supervisor *s, struct json_out *w)
 
 void refused_free(struct supervisor *s)
 {
-    while (s->refused_jobs) {
-        struct sup_refused_job *k = s->refused_jobs;
-
-        s->refused_jobs = k->next;
-        job_free(k);
-    }
-    if (s->refused_turn)
-        event_free(s->refused_turn);
+    jobs_free(&s->refused_jobs);
 }

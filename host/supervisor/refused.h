@@ -11,7 +11,7 @@
 #define SUPERVISOR_REFUSED_H
 
 #include "state/refused.h"
-#include "supervisor/supervisor.h"
+#include "supervisor/jobs.h"
 
 #define AGAIN_AT_ONCE 100        /* letters with ingest at a time */
 #define AGAIN_BYTES   (4u << 20) /* of them, about */
@@ -36,16 +36,10 @@ bool refused_wanted(const struct refused_want *w,
                     const struct refused_letter *l);
 
 struct sup_refused_job {
-    struct sup_refused_job *next;
-    struct letter_job j;
+    struct sup_job job; /* on a source's */
     struct refused_want want;
-    char *source;     /* owned; j.destination is it */
-    uint32_t number;  /* of the source */
-    int64_t ahead;    /* where j.cursor goes when `out` letters are told */
-    int64_t busy;     /* the first that ingest had no room for, 0: none */
-    unsigned out;     /* letters with ingest, not told of yet */
-    bool whole;       /* ahead is the end */
-    bool again;       /* ingest ended meanwhile */
+    uint32_t number; /* of the source */
+    int64_t busy;    /* the first that ingest had no room for, 0: none */
 };
 
 /* Takes *w over. NULL: too many jobs, or state.db says no. */
@@ -53,6 +47,5 @@ struct sup_refused_job *refused_begin(struct supervisor *s,
                                       const struct conf_source *source,
                                       enum letter_verb verb,
                                       struct refused_want *w, struct err *e);
-struct sup_refused_job *refused_job(struct supervisor *s, int64_t id);
 
 #endif

@@ -48,7 +48,7 @@
 #define GROUPS_MAX       1024  /* worker processes */
 #define WAKERS_MAX       (2 * GROUPS_MAX)
 #define COMMIT_AGAIN_MS  500   /* after one that failed */
-#define COMMIT_EVERY_MS  50    /* how old a change may be before state.db has it */
+#define COMMIT_EVERY_MS  50    /* how old a change may be that state.db has not */
 #define READY_WITHIN_MS  20000 /* a worker that is not by then is refused */
 #define DRAIN_WITHIN_MS  15000 /* for a generation that is replaced */
 #define PLUGIN_WITHIN_MS 10000 /* for one call of plugin code */
@@ -186,6 +186,18 @@ struct outcome {
     size_t count, cap;
 };
 
+struct sup_job;
+
+struct sup_jobs { /* jobs.h */
+    struct sup_job *first; /* oldest first */
+    struct supervisor *s;
+    struct event *timer;
+    /* Does some of it; milliseconds until there is more, -1: something must
+     * happen first. */
+    int64_t (*turn)(struct supervisor *s);
+    void (*release)(struct sup_job *k); /* frees it, but for the name */
+};
+
 struct supervisor {
     struct event_base *base;
     char *config_path;
@@ -222,10 +234,8 @@ struct supervisor {
     struct sup_destination *destinations;
     struct group *groups;
     struct sup_lane *lanes;
-    struct sup_letter_job *letter_jobs; /* letters.h, oldest first */
-    struct event *letters_turn;
-    struct sup_refused_job *refused_jobs; /* refused.h, oldest first */
-    struct event *refused_turn;
+    struct sup_jobs letter_jobs;  /* letters.h */
+    struct sup_jobs refused_jobs; /* refused.h */
     struct sup_replay *replays; /* replays.h, oldest first */
     struct sup_token *tokens;
     uint64_t token_version; /* the last given */
@@ -353,6 +363,8 @@ void letters_free(struct supervisor *s);
 
 /* ---- refused.c ---- */
 /* One job that state.db knows. */
+/* Before the first of those. */
+void refused_prepare(struct supervisor *s);
 void refused_load(struct supervisor *s, const struct letter_job *j);
 /* MSG_INGEST_DEAD and MSG_INGEST_TRIED. */
 void refused_message(struct supervisor *s, uint32_t type, mf_str text);

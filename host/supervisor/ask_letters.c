@@ -19,13 +19,6 @@ static void bad(struct json_out *w, const struct err *e)
     status_refuse(w, 400, "bad_request", e->text);
 }
 
-static void begin_body(struct json_out *w, int status)
-{
-    json_kint(w, "status", status);
-    json_key(w, MF_STR("body"));
-    json_begin_object(w);
-}
-
 /* ---- a page of letters ---- */
 
 struct page {
@@ -33,24 +26,8 @@ struct page {
     struct json_out *w;
     const struct letter_want *want;
     size_t began; /* bytes of the answer before the letters */
-    int64_t before, limit;
-    bool brief;
+    struct letter_page which;
 };
-
-static bool page_option(void *arg, mf_str key, mf_str value)
-{
-    struct page *p = arg;
-
-    if (mf_eq(key, MF_STR("before")))
-        return parse_i64(value, &p->before) && p->before >= 0;
-    if (mf_eq(key, MF_STR("limit")))
-        return parse_i64(value, &p->limit) && p->limit > 0;
-    if (mf_eq(key, MF_STR("brief"))) {
-        p->brief = !mf_eq(value, MF_STR("false"));
-        return true;
-    }
-    return false;
-}
 
 static void write_letter(struct json_out *w, struct supervisor *s,
                          const struct dead_letter *d, bool brief)
@@ -89,7 +66,7 @@ static bool add_letter(void *arg, const struct dead_letter *d)
     struct page *p = arg;
 
     if (letter_wanted(p->want, d))
-        write_letter(p->w, p->s, d, p->brief);
+        write_letter(p->w, p->s, d, p->which.brief);
     return p->w->b->len - p->began < PAGE_BYTES;
 }
 
@@ -146,17 +123,17 @@ static void write_page(struct page *p, const char *destination)
     struct letter_query q = {
         .destination = destination,
         .filter = p->want->f,
-        .after = p->before,
+        .after = p->which.before,
         .newest_first = true,
-        .texts = !p->brief,
-        .limit = (unsigned)(p->limit < LETTERS_PAGE ? p->limit
+        .texts = !p->which.brief,
+        .limit = (unsigned)(p->which.limit < LETTERS_PAGE ? p->which.limit
                                                     : LETTERS_PAGE),
         .scan = LETTERS_SCAN,
     };
     int64_t next = 0, count, bytes;
     struct err e;
 
-    begin_body(p->w, 200);
+    status_body(p->w, 200);
     p->began = p->w->b->len;
     json_key(p->w, MF_STR("dead"));
     json_begin_array(p->w);
@@ -179,14 +156,15 @@ static void answer_page(struct supervisor *s, struct json_out *w, mf_str name,
                         mf_val q)
 {
     struct letter_want want = { .ids = NULL };
-    struct page p = { .s = s, .w = w, .want = &want, .limit = PAGE };
+    struct page p = { .s = s, .w = w, .want = &want,
+                      .which.limit = PAGE };
     struct arena a;
     struct err e;
 
     arena_init(&a, 4096);
     arena_init(&want.texts, WANT_TEXTS);
-    if (letter_want_read(s, json_get(q, MF_STR("params")), &want, page_option,
-                         &p, &e) != 0)
+    if (letter_want_read(s, json_get(q, MF_STR("params")), &want,
+                         letter_page_option, &p.which, &e) != 0)
         bad(w, &e);
     else
         write_page(&p, arena_copy(&a, name).ptr);
@@ -221,7 +199,7 @@ static void answer_begin(struct supervisor *s, struct json_out *w, mf_str name,
                supervisor_commit(s, &e) != 0) {
         status_refuse(w, 503, "state_failed", e.text);
     } else {
-        begin_body(w, 200);
+        status_body(w, 200);
         job_write(w, &k->job);
         json_end_object(w);
     }

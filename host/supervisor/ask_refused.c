@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "supervisor/letters.h"
 
 #include <string.h>
 
@@ -18,37 +19,14 @@ static void bad(struct json_out *w, const struct err *e)
     status_refuse(w, 400, "bad_request", e->text);
 }
 
-static void begin_body(struct json_out *w)
-{
-    json_kint(w, "status", 200);
-    json_key(w, MF_STR("body"));
-    json_begin_object(w);
-}
-
 /* ---- a page of letters ---- */
 
 struct page {
     struct json_out *w;
     const struct refused_want *want;
     size_t began; /* bytes of the answer before the letters */
-    int64_t before, limit;
-    bool brief;
+    struct letter_page which;
 };
-
-static bool page_option(void *arg, mf_str key, mf_str value)
-{
-    struct page *p = arg;
-
-    if (mf_eq(key, MF_STR("before")))
-        return parse_i64(value, &p->before) && p->before >= 0;
-    if (mf_eq(key, MF_STR("limit")))
-        return parse_i64(value, &p->limit) && p->limit > 0;
-    if (mf_eq(key, MF_STR("brief"))) {
-        p->brief = !mf_eq(value, MF_STR("false"));
-        return true;
-    }
-    return false;
-}
 
 static void write_json(struct json_out *w, const char *key, const char *other,
                        mf_str text)
@@ -73,7 +51,7 @@ static bool add_letter(void *arg, const struct refused_letter *l)
         json_kint(w, "when_ms", l->when_ms);
         json_kstr(w, "code", l->code);
         json_kstr(w, "message_id", l->message_id);
-        if (!p->brief) {
+        if (!p->which.brief) {
             write_json(w, "event", "text", l->event);
             write_json(w, "envelope", "envelope_text", l->envelope);
         }
@@ -84,19 +62,20 @@ static bool add_letter(void *arg, const struct refused_letter *l)
 
 static void write_page(struct supervisor *s, struct page *p, uint32_t source)
 {
-    int64_t most = p->limit < LETTERS_PAGE ? p->limit : LETTERS_PAGE;
+    int64_t most = p->which.limit < LETTERS_PAGE ? p->which.limit
+                                                 : LETTERS_PAGE;
     struct refused_query q = { .source = source,
                                .filter = p->want->f,
-                               .after = p->before,
+                               .after = p->which.before,
                                .newest_first = true,
-                               .texts = !p->brief,
+                               .texts = !p->which.brief,
                                .limit = (unsigned)most,
                                .scan = LETTERS_SCAN };
     struct refused_sums sums = state_refused_sums(s->state, source);
     int64_t next = 0;
     struct err e;
 
-    begin_body(p->w);
+    status_body(p->w, 200);
     p->began = p->w->b->len;
     json_key(p->w, MF_STR("dead"));
     json_begin_array(p->w);
@@ -117,12 +96,13 @@ static void answer_page(struct supervisor *s, struct json_out *w,
                         const struct conf_source *src, mf_val q)
 {
     struct refused_want want = { .ids = NULL };
-    struct page p = { .w = w, .want = &want, .limit = PAGE };
+    struct page p = { .w = w, .want = &want,
+                      .which.limit = PAGE };
     struct err e;
 
     arena_init(&want.texts, WANT_TEXTS);
-    if (refused_want_read(json_get(q, MF_STR("params")), &want, page_option,
-                          &p, &e) != 0)
+    if (refused_want_read(json_get(q, MF_STR("params")), &want,
+                          letter_page_option, &p.which, &e) != 0)
         bad(w, &e);
     else
         write_page(s, &p, state_source(s->state, src->name, &e));
@@ -155,7 +135,7 @@ static void answer_begin(struct supervisor *s, struct json_out *w,
                supervisor_commit(s, &e) != 0) {
         status_refuse(w, 503, "state_failed", e.text);
     } else {
-        begin_body(w);
+        status_body(w, 200);
         job_write(w, &k->job);
         json_end_object(w);
     }

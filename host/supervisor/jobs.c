@@ -158,20 +158,13 @@ void job_write(struct json_out *w, const struct sup_job *k)
     }
 }
 
-static void begin_body(struct json_out *w)
-{
-    json_kint(w, "status", 200);
-    json_key(w, MF_STR("body"));
-    json_begin_object(w);
-}
-
 static void answer_one(struct json_out *w, const struct sup_job *k,
                        mf_str name, const char *what)
 {
     char text[80];
 
     if (k && mf_eq(mf_cstr(k->name), name)) {
-        begin_body(w);
+        status_body(w, 200);
         job_write(w, k);
         json_end_object(w);
         return;
@@ -189,7 +182,7 @@ void jobs_answer(struct json_out *w, const struct sup_jobs *l, mf_str name,
         answer_one(w, jobs_find(l, id), name, what);
         return;
     }
-    begin_body(w);
+    status_body(w, 200);
     json_key(w, MF_STR("jobs"));
     json_begin_array(w);
     for (const struct sup_job *k = l->first; k; k = k->next)

@@ -87,6 +87,21 @@ bool letter_ids_have(const int64_t *ids, size_t n, int64_t id)
     return !ids || bsearch(&id, ids, n, sizeof *ids, by_size);
 }
 
+bool letter_page_option(void *page, mf_str key, mf_str value)
+{
+    struct letter_page *p = page;
+
+    if (mf_eq(key, MF_STR("before")))
+        return parse_i64(value, &p->before) && p->before >= 0;
+    if (mf_eq(key, MF_STR("limit")))
+        return parse_i64(value, &p->limit) && p->limit > 0;
+    if (mf_eq(key, MF_STR("brief"))) {
+        p->brief = !mf_eq(value, MF_STR("false"));
+        return true;
+    }
+    return false;
+}
+
 static int read_status(mf_str text, struct letter_filter *f, struct err *e)
 {
     int64_t n;

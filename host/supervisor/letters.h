@@ -47,6 +47,16 @@ int letter_when_read(mf_str text, const char *key, int64_t *ms,
 int letter_ids_read(mf_val v, int64_t **ids, size_t *count, struct err *e);
 bool letter_ids_have(const int64_t *ids, size_t n, int64_t id);
 
+/* Which page of letters is asked for. */
+struct letter_page {
+    int64_t before, limit; /* older than that letter, 0: any; at most so many */
+    bool brief;            /* without their texts */
+};
+
+/* As `other` of the readers above, for members of a letter_page: before limit
+ * brief. */
+bool letter_page_option(void *page, mf_str key, mf_str value);
+
 /* Lanes of it, or the configuration, know the name. */
 bool letters_known(const struct supervisor *s, mf_str destination);
 /* Takes *w over. NULL: too many jobs, or state.db says no. */

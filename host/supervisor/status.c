@@ -346,12 +346,17 @@ static struct sup_destination *find(struct supervisor *s, mf_str name)
     return NULL;
 }
 
-void status_refuse(struct json_out *w, int status, const char *code,
-                   const char *message)
+void status_body(struct json_out *w, int status)
 {
     json_kint(w, "status", status);
     json_key(w, MF_STR("body"));
     json_begin_object(w);
+}
+
+void status_refuse(struct json_out *w, int status, const char *code,
+                   const char *message)
+{
+    status_body(w, status);
     json_kbool(w, "success", false);
     json_kstr(w, "code", mf_cstr(code));
     json_kstr(w, "message", mf_cstr(message));

@@ -465,6 +465,8 @@ void status_write(struct supervisor *s, struct buf *to);
 void destination_set_paused(struct supervisor *s, struct sup_destination *d,
                             bool on, const char *why);
 /* Members of an answer that refuses. */
+/* Begins the body of an answer, an object; the caller ends it. */
+void status_body(struct json_out *w, int status);
 void status_refuse(struct json_out *w, int status, const char *code,
                    const char *message);
 /* One question of the admin process; the answer is JSON with "status". */
